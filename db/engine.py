@@ -1,0 +1,26 @@
+"""The engine of a process. Connections are taken per unit of work and never kept across one."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+
+def make_engine(database_url: str, *, application: str, pool_size: int = 10) -> AsyncEngine:
+    """An engine whose sessions show `application` in pg_stat_activity and give up on locks after seconds."""
+    return create_async_engine(
+        database_url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        # A connection that PostgreSQL's restart has broken is replaced before a unit of work gets it.
+        pool_pre_ping=False,
+        connect_args={
+            "timeout": 5,
+            "command_timeout": 15,
+            "server_settings": {
+                "application_name": application,
+                "lock_timeout": "5s",
+                "idle_in_transaction_session_timeout": "30s",
+                "timezone": "UTC",
+                "jit": "off",
+            },
+        },
+    )

@@ -1,0 +1,582 @@
+"""The books as SQLAlchemy tables: the shape that queries are written against.
+
+The migrations in `db/migrations` make the real ones and add what SQLAlchemy has no words for (triggers, grants,
+the magic sequence); a test holds the two together. Money and volumes are unconstrained NUMERIC, times TIMESTAMPTZ.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Sequence,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+from domain.fills import Entry, FillKind
+from domain.orders import OrderState, OrderType, Side, TimeInForce
+from domain.positions import MarginMode
+from domain.reservations import ReservationState
+from domain.risk import ControlScope, ControlState, LimitName
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+MAGIC_MIN = 1_000_000_001
+magic_sequence = Sequence("order_magic", metadata=metadata, start=MAGIC_MIN, data_type=BigInteger)
+
+MONEY = Numeric(asdecimal=True)
+INSTANT = DateTime(timezone=True)
+
+
+def one_of(column: str, values: type) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def created_at() -> Column[object]:
+    return Column("created_at", INSTANT, nullable=False, server_default=text("now()"))
+
+
+def updated_at() -> Column[object]:
+    return Column("updated_at", INSTANT, nullable=False, server_default=text("now()"))
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("username", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    created_at(),
+    updated_at(),
+    CheckConstraint("role IN ('viewer', 'trader', 'risk', 'admin')", name="role"),
+    CheckConstraint("username ~ '^[a-z0-9][a-z0-9._-]{1,62}$'", name="username"),
+)
+
+broker_accounts = Table(
+    "broker_accounts",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("currency", Text, nullable=False),
+    Column("margin_mode", Text, nullable=False),
+    Column("leverage", Integer, nullable=False),
+    Column("login", BigInteger, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("day_zone", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("lease_number", BigInteger, nullable=False, server_default=text("0")),
+    Column("lease_holder", Text),
+    Column("lease_terminal", Text),
+    Column("lease_taken_at", INSTANT),
+    Column("lease_expires_at", INSTANT),
+    created_at(),
+    updated_at(),
+    one_of("margin_mode", MarginMode),
+    CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{0,30}$'", name="slug"),
+    UniqueConstraint("id", "margin_mode"),
+)
+
+account_users = Table(
+    "account_users",
+    metadata,
+    Column("account_id", UUID, nullable=False),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("margin_mode", Text, nullable=False),
+    created_at(),
+    PrimaryKeyConstraint("account_id", "user_id"),
+    ForeignKeyConstraint(["account_id", "margin_mode"], ["broker_accounts.id", "broker_accounts.margin_mode"]),
+)
+# On a netting account fills of several users merge into one position, so it has exactly one trading user.
+Index(
+    "uq_account_users_netting",
+    account_users.c.account_id,
+    unique=True,
+    postgresql_where=text("margin_mode <> 'hedging'"),
+)
+
+instruments = Table(
+    "instruments",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("currency_base", Text, nullable=False),
+    Column("currency_profit", Text, nullable=False),
+    Column("currency_margin", Text, nullable=False),
+    Column("digits", Integer, nullable=False),
+    Column("point", MONEY, nullable=False),
+    Column("tick_size", MONEY, nullable=False),
+    Column("tick_value", MONEY, nullable=False),
+    Column("contract_size", MONEY, nullable=False),
+    Column("volume_min", MONEY, nullable=False),
+    Column("volume_max", MONEY, nullable=False),
+    Column("volume_step", MONEY, nullable=False),
+    Column("stops_level_points", Integer, nullable=False),
+    Column("freeze_level_points", Integer, nullable=False),
+    Column("trade_mode", Text, nullable=False),
+    Column("execution", Text, nullable=False),
+    Column("fillings", ARRAY(Text), nullable=False),
+    Column("order_types", ARRAY(Text), nullable=False),
+    Column("allowed", Boolean, nullable=False, server_default=text("true")),
+    Column("read_at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("account_id", "symbol"),
+)
+
+quotes = Table(
+    "quotes",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("bid", MONEY, nullable=False),
+    Column("ask", MONEY, nullable=False),
+    Column("at", INSTANT, nullable=False),
+    Column("read_at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("account_id", "symbol"),
+)
+
+# One row a minute: the newest is the account as it is, the older ones are its equity curve.
+account_snapshots = Table(
+    "account_snapshots",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("minute_at", INSTANT, nullable=False),
+    Column("read_at", INSTANT, nullable=False),
+    Column("balance", MONEY, nullable=False),
+    Column("credit", MONEY, nullable=False),
+    Column("equity", MONEY, nullable=False),
+    Column("margin", MONEY, nullable=False),
+    Column("margin_free", MONEY, nullable=False),
+    Column("leverage", Integer, nullable=False),
+    Column("connected", Boolean, nullable=False),
+    Column("trade_allowed", Boolean, nullable=False),
+    PrimaryKeyConstraint("account_id", "minute_at"),
+)
+
+broker_positions = Table(
+    "broker_positions",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("position_id", BigInteger, nullable=False),
+    Column("ticket", BigInteger, nullable=False),
+    Column("magic", BigInteger, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("volume", MONEY, nullable=False),
+    Column("price_open", MONEY, nullable=False),
+    Column("price_current", MONEY, nullable=False),
+    Column("stop_loss", MONEY),
+    Column("take_profit", MONEY),
+    Column("swap", MONEY, nullable=False),
+    Column("profit", MONEY, nullable=False),
+    Column("opened_at", INSTANT, nullable=False),
+    Column("updated_at", INSTANT, nullable=False),
+    Column("read_at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("account_id", "position_id"),
+    one_of("side", Side),
+)
+
+# The price of each open position where its day began, from which the day's loss counts.
+position_marks = Table(
+    "position_marks",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("day", Date, nullable=False),
+    Column("position_id", BigInteger, nullable=False),
+    Column("price", MONEY, nullable=False),
+    Column("marked_at", INSTANT, nullable=False),
+    PrimaryKeyConstraint("account_id", "day", "position_id"),
+)
+
+risk_limits = Table(
+    "risk_limits",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("user_id", UUID, ForeignKey("users.id")),
+    Column("value", MONEY, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("currency", Text),
+    Column("set_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    created_at(),
+    Column("expires_at", INSTANT),
+    Column("superseded_at", INSTANT),
+    one_of("name", LimitName),
+    CheckConstraint("value >= 0", name="value"),
+    CheckConstraint("unit IN ('money', 'lots', 'percent', 'count', 'points')", name="unit"),
+    CheckConstraint("(unit = 'money') = (currency IS NOT NULL)", name="currency"),
+)
+Index(
+    "uq_risk_limits_in_force",
+    risk_limits.c.account_id,
+    risk_limits.c.user_id,
+    risk_limits.c.name,
+    unique=True,
+    postgresql_where=text("superseded_at IS NULL"),
+    postgresql_nulls_not_distinct=True,
+)
+
+trading_control = Table(
+    "trading_control",
+    metadata,
+    Column("scope", Text, nullable=False),
+    Column("scope_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("set_by", Text, nullable=False),
+    Column("set_at", INSTANT, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("scope", "scope_id"),
+    one_of("scope", ControlScope),
+    one_of("state", ControlState),
+    CheckConstraint("(scope = 'all') = (scope_id = '')", name="scope_id"),
+)
+
+trade_ledger = Table(
+    "trade_ledger",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("client_order_id", Text, nullable=False),
+    Column("body_hash", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False, unique=True),
+    Column("magic", BigInteger, nullable=False, server_default=text("nextval('order_magic')")),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("order_type", Text, nullable=False),
+    Column("volume", MONEY, nullable=False),
+    Column("time_in_force", Text, nullable=False),
+    Column("price", MONEY),
+    Column("stop_limit_price", MONEY),
+    Column("stop_loss", MONEY),
+    Column("take_profit", MONEY),
+    Column("expires_at", INSTANT),
+    Column("max_slippage_points", Integer),
+    Column("position_id", BigInteger),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("reason", Text),
+    Column("denials", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("evidence", JSONB),
+    Column("needs_attention", Boolean, nullable=False, server_default=text("false")),
+    Column("broker_order_id", BigInteger),
+    Column("filled_volume", MONEY, nullable=False, server_default=text("0")),
+    Column("average_price", MONEY),
+    Column("expected_price", MONEY),
+    Column("slippage_points", MONEY),
+    Column("slippage_money", MONEY),
+    Column("received_at", INSTANT, nullable=False),
+    Column("submit_by", INSTANT, nullable=False),
+    Column("accepted_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("submitted_at", INSTANT),
+    Column("decided_at", INSTANT),
+    Column("closed_at", INSTANT),
+    updated_at(),
+    UniqueConstraint("user_id", "client_order_id"),
+    UniqueConstraint("account_id", "magic"),
+    one_of("state", OrderState),
+    one_of("side", Side),
+    one_of("order_type", OrderType),
+    one_of("time_in_force", TimeInForce),
+    CheckConstraint("volume > 0", name="volume"),
+    CheckConstraint("filled_volume >= 0", name="filled_volume"),
+    CheckConstraint("submit_by >= received_at", name="submit_by"),
+)
+Index(
+    "ix_trade_ledger_user_received", trade_ledger.c.user_id, trade_ledger.c.received_at.desc(), trade_ledger.c.id
+)
+Index(
+    "ix_trade_ledger_attention",
+    trade_ledger.c.account_id,
+    postgresql_where=text("needs_attention"),
+)
+Index(
+    "ix_trade_ledger_open",
+    trade_ledger.c.account_id,
+    postgresql_where=text("closed_at IS NULL"),
+)
+Index("ix_trade_ledger_broker_order", trade_ledger.c.account_id, trade_ledger.c.broker_order_id)
+
+send_attempts = Table(
+    "send_attempts",
+    metadata,
+    Column("trade_id", UUID, ForeignKey("trade_ledger.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("magic", BigInteger, nullable=False),
+    Column("lease_number", BigInteger, nullable=False),
+    Column("claimed_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("outcome", Text),
+    Column("outcome_at", INSTANT),
+    Column("reason", Text),
+    Column("retcode", Integer),
+    Column("broker_order_id", BigInteger),
+    Column("sender_ended_at", INSTANT),
+    PrimaryKeyConstraint("trade_id", "number"),
+    UniqueConstraint("account_id", "magic", "number"),
+    CheckConstraint("number > 0", name="number"),
+    CheckConstraint("outcome IN ('accepted', 'rejected', 'unresolved', 'not_sent')", name="outcome"),
+    CheckConstraint("(outcome IS NULL) = (outcome_at IS NULL)", name="outcome_at"),
+)
+
+trade_commands = Table(
+    "trade_commands",
+    metadata,
+    Column("trade_id", UUID, ForeignKey("trade_ledger.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body_hash", Text, nullable=False),
+    Column("requested_by", UUID, ForeignKey("users.id"), nullable=False),
+    Column("requested_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("outcome", Text),
+    Column("reason", Text),
+    Column("outcome_at", INSTANT),
+    PrimaryKeyConstraint("trade_id", "key"),
+    CheckConstraint("kind IN ('cancel', 'modify')", name="kind"),
+    CheckConstraint("outcome IN ('done', 'refused', 'unknown')", name="outcome"),
+)
+
+fills = Table(
+    "fills",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("ticket", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("trade_id", UUID, ForeignKey("trade_ledger.id")),
+    Column("broker_order_id", BigInteger, nullable=False),
+    Column("position_id", BigInteger, nullable=False),
+    Column("magic", BigInteger, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("volume", MONEY, nullable=False),
+    Column("price", MONEY, nullable=False),
+    Column("commission", MONEY, nullable=False),
+    Column("swap", MONEY, nullable=False),
+    Column("fee", MONEY, nullable=False),
+    Column("profit", MONEY, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("executed_at", INSTANT, nullable=False),
+    Column("booked_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("source", Text, nullable=False),
+    UniqueConstraint("account_id", "ticket", "revision"),
+    one_of("kind", FillKind),
+    one_of("entry", Entry),
+    CheckConstraint("side IN ('buy', 'sell', '')", name="side"),
+    CheckConstraint("source IN ('submit', 'resolve', 'feed')", name="source"),
+    CheckConstraint("volume >= 0", name="volume"),
+    CheckConstraint("revision > 0", name="revision"),
+)
+Index("ix_fills_position", fills.c.account_id, fills.c.position_id)
+Index("ix_fills_trade", fills.c.trade_id)
+Index("ix_fills_executed", fills.c.account_id, fills.c.executed_at)
+
+fill_allocations = Table(
+    "fill_allocations",
+    metadata,
+    Column("fill_id", BigInteger, ForeignKey("fills.id"), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("trade_id", UUID, ForeignKey("trade_ledger.id")),
+    Column("owner", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("volume", MONEY, nullable=False),
+    Column("profit", MONEY, nullable=False),
+    Column("commission", MONEY, nullable=False),
+    Column("swap", MONEY, nullable=False),
+    Column("fee", MONEY, nullable=False),
+    PrimaryKeyConstraint("fill_id", "line"),
+    CheckConstraint("owner IN ('trade', 'external')", name="owner"),
+    CheckConstraint("(owner = 'trade') = (trade_id IS NOT NULL)", name="trade_id"),
+    CheckConstraint("role IN ('open', 'close', 'money')", name="role"),
+)
+Index("ix_fill_allocations_trade", fill_allocations.c.trade_id)
+
+exposure_totals = Table(
+    "exposure_totals",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("held_loss", MONEY, nullable=False, server_default=text("0")),
+    Column("held_notional", MONEY, nullable=False, server_default=text("0")),
+    Column("held_margin", MONEY, nullable=False, server_default=text("0")),
+    updated_at(),
+    PrimaryKeyConstraint("account_id", "user_id"),
+    CheckConstraint("held_loss >= 0 AND held_notional >= 0 AND held_margin >= 0", name="held"),
+)
+
+risk_reservations = Table(
+    "risk_reservations",
+    metadata,
+    Column("trade_id", UUID, ForeignKey("trade_ledger.id"), primary_key=True),
+    Column("account_id", UUID, nullable=False),
+    Column("user_id", UUID, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("position_id", BigInteger),
+    Column("state", Text, nullable=False),
+    Column("counted", Boolean, nullable=False, server_default=text("true")),
+    Column("currency", Text, nullable=False),
+    Column("volume", MONEY, nullable=False),
+    Column("loss", MONEY, nullable=False),
+    Column("notional", MONEY, nullable=False),
+    Column("margin", MONEY, nullable=False),
+    Column("reference_price", MONEY, nullable=False),
+    Column("collar_points", Integer, nullable=False),
+    Column("rates", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("held_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("resolved_at", INSTANT),
+    ForeignKeyConstraint(["account_id", "user_id"], ["exposure_totals.account_id", "exposure_totals.user_id"]),
+    one_of("state", ReservationState),
+    CheckConstraint("(state = 'held') = (resolved_at IS NULL)", name="resolved_at"),
+    CheckConstraint("volume >= 0 AND loss >= 0 AND notional >= 0 AND margin >= 0", name="amounts"),
+    # A settled reservation counts until an account snapshot shows the position that it became.
+    CheckConstraint("counted OR state <> 'held'", name="counted"),
+)
+Index(
+    "ix_risk_reservations_counted",
+    risk_reservations.c.account_id,
+    risk_reservations.c.user_id,
+    postgresql_where=text("counted"),
+)
+
+risk_adjustments = Table(
+    "risk_adjustments",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("trade_id", UUID, ForeignKey("risk_reservations.trade_id"), nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("fill_id", BigInteger, ForeignKey("fills.id")),
+    Column("volume", MONEY, nullable=False),
+    Column("loss", MONEY, nullable=False),
+    Column("notional", MONEY, nullable=False),
+    Column("margin", MONEY, nullable=False),
+    created_at(),
+    CheckConstraint("cause IN ('held', 'filled', 'settled', 'released', 'expired', 'snapshot')", name="cause"),
+)
+Index("ix_risk_adjustments_trade", risk_adjustments.c.trade_id)
+
+user_daily_stats = Table(
+    "user_daily_stats",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("day", Date, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("profit", MONEY, nullable=False, server_default=text("0")),
+    Column("commission", MONEY, nullable=False, server_default=text("0")),
+    Column("swap", MONEY, nullable=False, server_default=text("0")),
+    Column("fee", MONEY, nullable=False, server_default=text("0")),
+    Column("fill_count", Integer, nullable=False, server_default=text("0")),
+    updated_at(),
+    PrimaryKeyConstraint("account_id", "user_id", "day"),
+)
+
+ledger_accounts = Table(
+    "ledger_accounts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("user_id", UUID, ForeignKey("users.id")),
+    Column("code", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    created_at(),
+    UniqueConstraint("account_id", "user_id", "code", "currency", postgresql_nulls_not_distinct=True),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("event_id", UUID, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("ledger_account_id", BigInteger, ForeignKey("ledger_accounts.id"), nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount", MONEY, nullable=False),
+    Column("fill_id", BigInteger, ForeignKey("fills.id")),
+    Column("trade_id", UUID, ForeignKey("trade_ledger.id")),
+    Column("reverses_event_id", UUID),
+    Column("description", Text, nullable=False),
+    Column("posted_at", INSTANT, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("event_id", "line"),
+    CheckConstraint("amount <> 0", name="amount"),
+)
+Index("ix_ledger_entries_account", ledger_entries.c.ledger_account_id)
+Index("ix_ledger_entries_trade", ledger_entries.c.trade_id)
+Index("ix_ledger_entries_posted", ledger_entries.c.posted_at, ledger_entries.c.event_id)
+
+# `xact` orders rows for readers: all rows of transactions below the oldest running one are final, so a stream
+# that reads by (xact, id) up to there sees every row once and never skips one that commits late.
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("xact", BigInteger, nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")),
+    Column("at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("kind", Text, nullable=False),
+    Column("account_id", UUID),
+    Column("user_id", UUID),
+    Column("trade_id", UUID),
+    Column("payload", JSONB, nullable=False),
+)
+Index("ix_events_xact", events.c.xact, events.c.id)
+Index("ix_events_trade", events.c.trade_id, events.c.id)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("xact", BigInteger, nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")),
+    Column("at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", JSONB, nullable=False),
+)
+Index("ix_audit_log_subject", audit_log.c.subject, audit_log.c.id)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("severity", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("account_id", UUID),
+    Column("trade_id", UUID),
+    Column("summary", Text, nullable=False),
+    Column("raised_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("acknowledged_at", INSTANT),
+    Column("acknowledged_by", Text),
+    CheckConstraint("severity IN ('info', 'warning', 'critical')", name="severity"),
+)
+
+APPEND_ONLY = (fills, fill_allocations, risk_adjustments, ledger_entries, events, audit_log)

@@ -1,0 +1,91 @@
+"""Operating faults and conflicts. Domain errors know nothing of HTTP or Temporal; each edge has its own table.
+
+PipelineError
+├── IllegalTransition        a state machine was asked for a move that it does not have
+├── IntentConflict           the client order id is taken by another body
+├── TradeNotFound
+├── PositionNotFound
+├── AccountNotFound
+├── CommandConflict          the idempotency key is taken by another command
+├── NotCancellable           the trade is in a state that cannot be cancelled or modified
+├── ReservationConflict      a reservation was asked to resolve twice in different ways
+├── BrokerUnavailable        the terminal gave no answer to a question; nothing may be concluded
+├── BrokerMismatch           the terminal shows another account than the configured one
+└── LeaseLost                another sender serves the account now
+"""
+
+from uuid import UUID
+
+
+class PipelineError(Exception):
+    """A fault with a name; `code` is stable and goes to callers."""
+
+    code = "pipeline_error"
+
+
+class IllegalTransition(PipelineError):
+    code = "illegal_transition"
+
+    def __init__(self, state: str, event: str) -> None:
+        super().__init__(f"a trade that is {state} has no transition for {event}")
+
+
+class IntentConflict(PipelineError):
+    code = "client_order_id_conflict"
+
+    def __init__(self, client_order_id: str) -> None:
+        super().__init__(f"client_order_id {client_order_id!r} was used for another order; nothing was changed")
+
+
+class TradeNotFound(PipelineError):
+    code = "trade_not_found"
+
+    def __init__(self, trade_id: UUID | str) -> None:
+        super().__init__(f"there is no trade {trade_id}")
+
+
+class PositionNotFound(PipelineError):
+    code = "position_not_found"
+
+    def __init__(self, position_id: int) -> None:
+        super().__init__(f"there is no open position {position_id}")
+
+
+class AccountNotFound(PipelineError):
+    code = "account_not_found"
+
+    def __init__(self, slug: str | None) -> None:
+        super().__init__(f"there is no account {slug!r} for you" if slug else "you have no account; name one")
+
+
+class CommandConflict(PipelineError):
+    code = "idempotency_key_conflict"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"idempotency key {key!r} was used for another command; nothing was changed")
+
+
+class NotCancellable(PipelineError):
+    code = "not_cancellable"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the trade is {state}; only a working order can be cancelled or modified")
+
+
+class ReservationConflict(PipelineError):
+    code = "reservation_conflict"
+
+    def __init__(self, state: str, asked: str) -> None:
+        super().__init__(f"the reservation is already {state} and cannot be {asked}")
+
+
+class BrokerUnavailable(PipelineError):
+    code = "broker_unavailable"
+
+
+class BrokerMismatch(PipelineError):
+    code = "broker_mismatch"
+
+
+class LeaseLost(PipelineError):
+    code = "lease_lost"

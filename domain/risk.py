@@ -1,0 +1,429 @@
+"""The gates before an order: evaluated together, so that a refusal names every reason at once.
+
+1. A limit that is not set denies.
+2. Missing or old data denies; nothing is assumed.
+3. Only an order that names its position and fits the position's free volume skips the loss and exposure gates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from domain.exposure import CurrencyPair, conversion_rate, entry_price, loss_between, notional, worst_entry_price
+from domain.instruments import Instrument, TradeMode
+from domain.money import ZERO, Currency, Lots, Price, round_against_us
+from domain.orders import OrderIntent, OrderType, Quote, Side
+from domain.positions import BrokerPosition
+from domain.reservations import Amounts
+
+
+class ControlScope(StrEnum):
+    ALL = "all"
+    ACCOUNT = "account"
+    USER = "user"
+    SYMBOL = "symbol"
+
+
+class ControlState(StrEnum):
+    ACTIVE = "active"
+    REDUCE_ONLY = "reduce_only"
+    HALTED = "halted"
+
+
+class LimitName(StrEnum):
+    """`stopless_loss` is the loss assumed for an order without a stop, in percent of its value."""
+
+    DAILY_LOSS = "daily_loss"
+    POSITION_SIZE = "position_size"
+    STOPLESS_LOSS = "stopless_loss"
+    PRICE_COLLAR = "price_collar"
+
+
+class Gate(StrEnum):
+    CONTROL = "control"
+    ACCOUNT = "account"
+    INSTRUMENT = "instrument"
+    VOLUME = "volume"
+    PRICE = "price"
+    POSITION = "position"
+    QUOTE = "quote"
+    STOP_LOSS = "stop_loss"
+    POSITION_SIZE = "position_size"
+    FREE_MARGIN = "free_margin"
+    DAILY_LOSS = "daily_loss"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denial:
+    """Why one gate refused. `distance` is how far `value` lies beyond `limit`, in `unit`."""
+
+    gate: Gate
+    code: str
+    message: str
+    limit: Decimal | None = None
+    value: Decimal | None = None
+    distance: Decimal | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    scope: ControlScope
+    scope_id: str
+    state: ControlState
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A limit in force; the narrower scope is the user's."""
+
+    name: LimitName
+    scope: ControlScope
+    value: Decimal
+    unit: str
+    currency: Currency | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What counts against the limits of one scope now, in the account's currency."""
+
+    scope: ControlScope
+    held_loss: Decimal
+    held_margin: Decimal
+    symbol_notional: Decimal
+    realised_today: Decimal
+    open_loss: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountState:
+    currency: Currency
+    enabled: bool
+    user_enabled: bool
+    connected: bool
+    trade_allowed: bool
+    leverage: int
+    margin_free: Decimal
+    read_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskContext:
+    """Everything a decision stands on, read under the locks. `position_free` is the volume not yet held by closes."""
+
+    now: datetime
+    data_age_max: timedelta
+    controls: tuple[Control, ...]
+    account: AccountState | None
+    instrument: Instrument | None
+    instrument_allowed: bool
+    quote: Quote | None
+    pairs: tuple[CurrencyPair, ...]
+    limits: tuple[Limit, ...]
+    usages: tuple[Usage, ...]
+    position: BrokerPosition | None
+    position_free: Lots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approved:
+    amounts: Amounts
+    currency: Currency
+    reference_price: Price
+    collar_points: int
+    rates: dict[str, Decimal]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denied:
+    denials: tuple[Denial, ...]
+
+
+def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
+    """Run every gate. Gates that need data which an earlier gate found missing are left out."""
+    denials = [*_standing(intent, context), *_data(context)]
+    if context.account is None or context.instrument is None or context.quote is None:
+        return Denied(denials=tuple(denials))
+    denials += _order(intent, context.instrument, context.quote)
+    if intent.reducing:
+        denials += _reduction(intent, context)
+    sized = _size(intent, context, context.account, context.instrument, context.quote)
+    if isinstance(sized, Denial):
+        denials.append(sized)
+    elif not intent.reducing:
+        denials += _limits(sized, context, context.account)
+    if denials or isinstance(sized, Denial):
+        return Denied(denials=tuple(denials))
+    return sized
+
+
+def _standing(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
+    """Whether this user may trade this symbol on this account at all."""
+    if context.now >= intent.submit_by:
+        late = Decimal((context.now - intent.submit_by) // timedelta(milliseconds=1))
+        yield Denial(
+            gate=Gate.DEADLINE,
+            code="submit_deadline_passed",
+            message="the order could not be sent before its submit deadline",
+            value=late,
+            unit="ms",
+        )
+    for control in context.controls:
+        blocked = control.state is ControlState.HALTED or (
+            control.state is ControlState.REDUCE_ONLY and not intent.reducing
+        )
+        if blocked:
+            what = "everything" if control.scope is ControlScope.ALL else f"{control.scope} {control.scope_id}"
+            yield Denial(
+                gate=Gate.CONTROL,
+                code=f"trading_{control.state}",
+                message=f"trading is {control.state} for {what}: {control.reason}",
+            )
+    if context.account is not None and not context.account.enabled:
+        yield Denial(gate=Gate.ACCOUNT, code="account_disabled", message="the account is disabled")
+    if context.account is not None and not context.account.user_enabled:
+        yield Denial(gate=Gate.ACCOUNT, code="user_disabled", message="the user is disabled")
+    yield from _tradable(intent, context)
+
+
+def _tradable(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
+    instrument = context.instrument
+    if instrument is None:
+        yield Denial(
+            gate=Gate.INSTRUMENT, code="symbol_unknown", message=f"the broker lists no symbol {intent.symbol}"
+        )
+        return
+    if not context.instrument_allowed:
+        yield Denial(
+            gate=Gate.INSTRUMENT, code="symbol_not_allowed", message=f"{intent.symbol} is not allowed here"
+        )
+    mode = instrument.trade_mode
+    refused = (
+        mode is TradeMode.DISABLED
+        or (mode is TradeMode.CLOSE_ONLY and not intent.reducing)
+        or (mode is TradeMode.LONG_ONLY and intent.side is Side.SELL and not intent.reducing)
+        or (mode is TradeMode.SHORT_ONLY and intent.side is Side.BUY and not intent.reducing)
+    )
+    if refused:
+        yield Denial(
+            gate=Gate.INSTRUMENT, code="symbol_not_tradable", message=f"the broker has {intent.symbol} {mode} now"
+        )
+    if intent.order_type not in instrument.order_types:
+        yield Denial(
+            gate=Gate.INSTRUMENT,
+            code="order_type_not_offered",
+            message=f"the broker takes no {intent.order_type} orders in {intent.symbol}",
+        )
+
+
+def _data(context: RiskContext) -> Iterator[Denial]:
+    """Whether the facts that the other gates need are here and fresh."""
+    account = context.account
+    if account is None:
+        yield Denial(gate=Gate.ACCOUNT, code="account_unknown", message="no account snapshot has been read yet")
+    else:
+        yield from _aged(Gate.ACCOUNT, "account_stale", "the account snapshot", account.read_at, context)
+        if not account.connected:
+            yield Denial(
+                gate=Gate.ACCOUNT, code="broker_disconnected", message="the terminal has no link to the broker"
+            )
+        elif not account.trade_allowed:
+            yield Denial(
+                gate=Gate.ACCOUNT, code="trading_not_allowed", message="the broker does not let this account trade"
+            )
+    if context.quote is None:
+        yield Denial(gate=Gate.QUOTE, code="quote_missing", message="there is no quote for this symbol")
+    else:
+        yield from _aged(Gate.QUOTE, "quote_stale", "the quote", context.quote.read_at, context)
+
+
+def _aged(gate: Gate, code: str, what: str, read_at: datetime, context: RiskContext) -> Iterator[Denial]:
+    age = context.now - read_at
+    if age > context.data_age_max:
+        millisecond = timedelta(milliseconds=1)
+        value, limit = Decimal(age // millisecond), Decimal(context.data_age_max // millisecond)
+        yield Denial(
+            gate=gate,
+            code=code,
+            message=f"{what} is {value} ms old",
+            limit=limit,
+            value=value,
+            distance=value - limit,
+            unit="ms",
+        )
+
+
+def _order(intent: OrderIntent, instrument: Instrument, quote: Quote) -> Iterator[Denial]:
+    """Whether sizes and prices are ones that the broker takes."""
+    fault = instrument.volume_fault(intent.volume)
+    if fault is not None:
+        yield Denial(
+            gate=Gate.VOLUME, code="volume_invalid", message=f"volume {fault}", value=intent.volume, unit="lots"
+        )
+    for name, price in (
+        ("price", intent.price),
+        ("stop_limit_price", intent.stop_limit_price),
+        ("stop_loss", intent.stop_loss),
+        ("take_profit", intent.take_profit),
+    ):
+        fault = None if price is None else instrument.price_fault(price)
+        if fault is not None:
+            yield Denial(gate=Gate.PRICE, code="price_invalid", message=f"{name} {fault}", value=price)
+    # A market order's stop is measured from the price at which it could be closed again.
+    entry = quote.to_close(intent.side) if intent.order_type is OrderType.MARKET else entry_price(intent, quote)
+    for name, level, sign in (("stop_loss", intent.stop_loss, 1), ("take_profit", intent.take_profit, -1)):
+        if level is not None and (entry - level) * intent.side.sign * sign <= 0:
+            yield Denial(
+                gate=Gate.STOP_LOSS,
+                code="stops_invalid",
+                message=f"{name} {level} is on the wrong side of {entry}",
+                limit=entry,
+                value=level,
+            )
+
+
+def _reduction(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
+    position = context.position
+    if position is None:
+        yield Denial(
+            gate=Gate.POSITION, code="position_not_open", message=f"position {intent.position_id} is not open"
+        )
+        return
+    if position.symbol != intent.symbol or position.side is intent.side:
+        yield Denial(
+            gate=Gate.POSITION,
+            code="position_not_reduced",
+            message=f"{intent.side} {intent.symbol} does not reduce {position.side} {position.symbol}",
+        )
+    if intent.volume > context.position_free:
+        yield Denial(
+            gate=Gate.POSITION,
+            code="position_volume_exceeded",
+            message=f"only {context.position_free} lots of the position are free to close",
+            limit=context.position_free,
+            value=intent.volume,
+            distance=intent.volume - context.position_free,
+            unit="lots",
+        )
+
+
+def _size(
+    intent: OrderIntent, context: RiskContext, account: AccountState, instrument: Instrument, quote: Quote
+) -> Approved | Denial:
+    """What the order claims, or the one missing fact without which that cannot be said."""
+    rate = conversion_rate(instrument.currency_profit, account.currency, context.pairs)
+    if rate is None:
+        return Denial(
+            gate=Gate.QUOTE,
+            code="rate_missing",
+            message=f"no quote converts {instrument.currency_profit} to {account.currency}",
+        )
+    collar = intent.max_slippage_points
+    if collar is None:
+        limit = tightest(context.limits, LimitName.PRICE_COLLAR)
+        if limit is None:
+            return _unset(LimitName.PRICE_COLLAR, Gate.PRICE)
+        collar = int(limit.value)
+    reference = entry_price(intent, quote)
+    worst = worst_entry_price(intent, quote, collar_points=collar, point=instrument.point)
+    value = notional(instrument, volume=intent.volume, price=max(reference, worst), rate=rate)
+    loss = _worst_loss(intent, context, instrument, entry=worst, rate=rate, value=value)
+    if isinstance(loss, Denial):
+        return loss
+    reducing = intent.reducing
+    return Approved(
+        amounts=Amounts(
+            volume=intent.volume,
+            loss=ZERO if reducing else loss,
+            notional=ZERO if reducing else value,
+            margin=ZERO if reducing else round_against_us(value / account.leverage),
+        ),
+        currency=account.currency,
+        reference_price=reference,
+        collar_points=collar,
+        rates={f"{instrument.currency_profit}{account.currency}": rate},
+    )
+
+
+def _worst_loss(
+    intent: OrderIntent,
+    context: RiskContext,
+    instrument: Instrument,
+    *,
+    entry: Price,
+    rate: Decimal,
+    value: Decimal,
+) -> Decimal | Denial:
+    if intent.stop_loss is not None:
+        return loss_between(
+            instrument, intent.side, volume=intent.volume, entry=entry, exit_price=intent.stop_loss, rate=rate
+        )
+    stopless = tightest(context.limits, LimitName.STOPLESS_LOSS)
+    if intent.reducing:
+        return ZERO
+    if stopless is None:
+        return _unset(LimitName.STOPLESS_LOSS, Gate.STOP_LOSS)
+    return round_against_us(value * stopless.value / 100)
+
+
+def _limits(sized: Approved, context: RiskContext, account: AccountState) -> Iterator[Denial]:
+    held_margin = sum((u.held_margin for u in context.usages if u.scope is ControlScope.ACCOUNT), ZERO)
+    free = account.margin_free - held_margin
+    if sized.amounts.margin > free:
+        yield _over(Gate.FREE_MARGIN, "margin_insufficient", sized.amounts.margin, free, account.currency)
+    for name, gate in ((LimitName.DAILY_LOSS, Gate.DAILY_LOSS), (LimitName.POSITION_SIZE, Gate.POSITION_SIZE)):
+        limits = [limit for limit in context.limits if limit.name is name]
+        if not limits:
+            yield _unset(name, gate)
+        for limit in limits:
+            yield from _limit(gate, limit, sized, context)
+
+
+def _limit(gate: Gate, limit: Limit, sized: Approved, context: RiskContext) -> Iterator[Denial]:
+    if limit.currency != sized.currency:
+        yield Denial(
+            gate=gate,
+            code="limit_currency",
+            message=f"{limit.name} is set in {limit.currency}, the account is kept in {sized.currency}",
+        )
+        return
+    for usage in context.usages:
+        if usage.scope is not limit.scope:
+            continue
+        value = (
+            daily_loss_used(usage) + sized.amounts.loss
+            if gate is Gate.DAILY_LOSS
+            else usage.symbol_notional + sized.amounts.notional
+        )
+        if value > limit.value:
+            yield _over(gate, f"{limit.name}_exceeded", value, limit.value, sized.currency)
+
+
+def daily_loss_used(usage: Usage) -> Decimal:
+    """Today's loss: realised, plus what open positions may still lose, plus what is held for orders."""
+    return max(ZERO, -usage.realised_today) + usage.open_loss + usage.held_loss
+
+
+def tightest(limits: tuple[Limit, ...], name: LimitName) -> Limit | None:
+    return min((limit for limit in limits if limit.name is name), key=lambda limit: limit.value, default=None)
+
+
+def _unset(name: LimitName, gate: Gate) -> Denial:
+    return Denial(gate=gate, code="limit_unset", message=f"the limit {name} is not set, so nothing passes it")
+
+
+def _over(gate: Gate, code: str, value: Decimal, limit: Decimal, currency: Currency) -> Denial:
+    return Denial(
+        gate=gate,
+        code=code,
+        message=f"{gate} would be {value} {currency} against {limit} {currency}",
+        limit=limit,
+        value=value,
+        distance=value - limit,
+        unit=currency,
+    )
