@@ -97,7 +97,7 @@ class PipelineSettings:
             profile=read.profile(),
             database_url=read.database_url(),
             temporal=TemporalSettings.from_environ(environ),
-            quote_age_max=timedelta(milliseconds=read.integer("QUOTE_AGE_MAX_MS", 5000, least=50)),
+            quote_age_max=read.quote_age_max(),
             absence_quiet=read.absence_quiet(),
             sandbox=read.flag("WORKFLOW_SANDBOX", default=False),
         )
@@ -121,6 +121,7 @@ class BrokerSettings:
     lease_ttl: timedelta
     absence_quiet: timedelta
     feed_interval: timedelta
+    quote_age_max: timedelta
     slippage_threshold_percent: Decimal
     state_dir: Path
 
@@ -144,6 +145,7 @@ class BrokerSettings:
             lease_ttl=timedelta(seconds=read.integer("LEASE_SECONDS", 10, least=2)),
             absence_quiet=read.absence_quiet(),
             feed_interval=timedelta(milliseconds=read.integer("FEED_INTERVAL_MS", 250, least=20)),
+            quote_age_max=read.quote_age_max(),
             slippage_threshold_percent=read.decimal("SLIPPAGE_THRESHOLD", "0.5"),
             state_dir=Path(read.text("STATE_DIR", ".nexus")),
         )
@@ -246,6 +248,10 @@ class Environment:
     def absence_quiet(self) -> timedelta:
         """How long nothing may show up at the broker before an unanswered send counts as absent."""
         return timedelta(seconds=self.integer("ABSENCE_QUIET_SECONDS", 60, least=1))
+
+    def quote_age_max(self) -> timedelta:
+        """How old a quote or an account snapshot may be before the gates refuse to decide on it."""
+        return timedelta(milliseconds=self.integer("QUOTE_AGE_MAX_MS", 5000, least=50))
 
     def database_url(self) -> str:
         value = self.text("DATABASE_URL")

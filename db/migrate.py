@@ -17,11 +17,13 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def run_sql(migration_file: str) -> None:
-    """Run the statements beside a migration; give up after 5 s on a lock, so that traffic never queues behind it."""
+    """Run the statements beside a migration; 5 s without a lock end it, so that traffic never queues behind it."""
     statements = Path(migration_file).with_suffix(".sql").read_text(encoding="utf-8")
     op.execute("SET LOCAL lock_timeout = '5s'")
     # The driver's own execute takes several statements at once; SQLAlchemy prepares one at a time.
-    await_only(op.get_bind().connection.driver_connection.execute(statements))
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None, "a migration runs on a connection"
+    await_only(driver.execute(statements))
 
 
 def migrate(database_url: str) -> None:

@@ -27,11 +27,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
+from domain.controls import ControlScope, ControlState
 from domain.fills import Entry, FillKind
+from domain.limits import LimitName
 from domain.orders import OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
 from domain.reservations import ReservationState
-from domain.risk import ControlScope, ControlState, LimitName
 
 metadata = MetaData(
     naming_convention={

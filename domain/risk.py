@@ -11,34 +11,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.controls import Control, ControlScope
 from domain.exposure import CurrencyPair, conversion_rate, entry_price, loss_between, notional, worst_entry_price
 from domain.instruments import Instrument, TradeMode
+from domain.limits import Limit, LimitName, Usage, daily_loss_used, tightest
 from domain.money import ZERO, Currency, Lots, Price, round_against_us
 from domain.orders import OrderIntent, OrderType, Quote, Side
 from domain.positions import BrokerPosition
 from domain.reservations import Amounts
-
-
-class ControlScope(StrEnum):
-    ALL = "all"
-    ACCOUNT = "account"
-    USER = "user"
-    SYMBOL = "symbol"
-
-
-class ControlState(StrEnum):
-    ACTIVE = "active"
-    REDUCE_ONLY = "reduce_only"
-    HALTED = "halted"
-
-
-class LimitName(StrEnum):
-    """`stopless_loss` is the loss assumed for an order without a stop, in percent of its value."""
-
-    DAILY_LOSS = "daily_loss"
-    POSITION_SIZE = "position_size"
-    STOPLESS_LOSS = "stopless_loss"
-    PRICE_COLLAR = "price_collar"
 
 
 class Gate(StrEnum):
@@ -70,37 +50,6 @@ class Denial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Control:
-    scope: ControlScope
-    scope_id: str
-    state: ControlState
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """A limit in force; the narrower scope is the user's."""
-
-    name: LimitName
-    scope: ControlScope
-    value: Decimal
-    unit: str
-    currency: Currency | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What counts against the limits of one scope now, in the account's currency."""
-
-    scope: ControlScope
-    held_loss: Decimal
-    held_margin: Decimal
-    symbol_notional: Decimal
-    realised_today: Decimal
-    open_loss: Decimal
-
-
-@dataclass(frozen=True, kw_only=True)
 class AccountState:
     currency: Currency
     enabled: bool
@@ -114,7 +63,11 @@ class AccountState:
 
 @dataclass(frozen=True, kw_only=True)
 class RiskContext:
-    """Everything a decision stands on, read under the locks. `position_free` is the volume not yet held by closes."""
+    """Everything a decision stands on, read under the locks.
+
+    `position_free` is the position's volume that no close holds yet; `unvalued` are the symbols of open positions
+    that no rate or instrument puts a number on.
+    """
 
     now: datetime
     data_age_max: timedelta
@@ -126,6 +79,7 @@ class RiskContext:
     pairs: tuple[CurrencyPair, ...]
     limits: tuple[Limit, ...]
     usages: tuple[Usage, ...]
+    unvalued: tuple[str, ...]
     position: BrokerPosition | None
     position_free: Lots
 
@@ -162,6 +116,19 @@ def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
     return sized
 
 
+def claim_of(intent: OrderIntent, context: RiskContext) -> Approved | Denial:
+    """What an order would claim, whatever the limits say; or the first missing fact."""
+    for denial in _data(context):
+        return denial
+    assert context.account is not None, "a missing account is denied above"
+    assert context.quote is not None, "a missing quote is denied above"
+    if context.instrument is None:
+        return next(_tradable(intent, context))
+    for denial in _order(intent, context.instrument, context.quote):
+        return denial
+    return _size(intent, context, context.account, context.instrument, context.quote)
+
+
 def _standing(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
     """Whether this user may trade this symbol on this account at all."""
     if context.now >= intent.submit_by:
@@ -174,10 +141,7 @@ def _standing(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
             unit="ms",
         )
     for control in context.controls:
-        blocked = control.state is ControlState.HALTED or (
-            control.state is ControlState.REDUCE_ONLY and not intent.reducing
-        )
-        if blocked:
+        if control.blocks(reducing=intent.reducing):
             what = "everything" if control.scope is ControlScope.ALL else f"{control.scope} {control.scope_id}"
             yield Denial(
                 gate=Gate.CONTROL,
@@ -372,6 +336,12 @@ def _worst_loss(
 
 
 def _limits(sized: Approved, context: RiskContext, account: AccountState) -> Iterator[Denial]:
+    if context.unvalued:
+        yield Denial(
+            gate=Gate.POSITION_SIZE,
+            code="exposure_unknown",
+            message=f"open positions in {', '.join(context.unvalued)} cannot be valued",
+        )
     held_margin = sum((u.held_margin for u in context.usages if u.scope is ControlScope.ACCOUNT), ZERO)
     free = account.margin_free - held_margin
     if sized.amounts.margin > free:
@@ -402,15 +372,6 @@ def _limit(gate: Gate, limit: Limit, sized: Approved, context: RiskContext) -> I
         )
         if value > limit.value:
             yield _over(gate, f"{limit.name}_exceeded", value, limit.value, sized.currency)
-
-
-def daily_loss_used(usage: Usage) -> Decimal:
-    """Today's loss: realised, plus what open positions may still lose, plus what is held for orders."""
-    return max(ZERO, -usage.realised_today) + usage.open_loss + usage.held_loss
-
-
-def tightest(limits: tuple[Limit, ...], name: LimitName) -> Limit | None:
-    return min((limit for limit in limits if limit.name is name), key=lambda limit: limit.value, default=None)
 
 
 def _unset(name: LimitName, gate: Gate) -> Denial:

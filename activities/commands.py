@@ -1,0 +1,170 @@
+"""Cancel and modify a working order. After any answer the broker's own lists say what became of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from temporalio import activity
+
+from activities.heartbeats import heartbeating
+from activities.sender import Sender
+from activities.units import until_committed
+from brokers.protocol import CommandDone, CommandOutcome, CommandRefused, CommandUnknown, Lookup
+from db import booking, commands, locks, reservations, trades
+from db.commands import Command, CommandResult
+from db.risk_context import read_risk_context
+from db.trades import Trade
+from domain.errors import NotCancellable
+from domain.orders import Changes, OrderState
+from domain.risk import Denial, claim_of
+from domain.trades import TradeProgress
+
+_AT_BROKER = frozenset({OrderState.WORKING, OrderState.PARTIALLY_FILLED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelOrder:
+    command: Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifyOrder:
+    command: Command
+    changes: Changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandAnswer:
+    """What became of the command, and of the trade by then."""
+
+    result: CommandResult
+    progress: TradeProgress
+
+
+class CommandActivities:
+    def __init__(
+        self, engine: AsyncEngine, sender: Sender, *, data_age_max: timedelta, now: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine
+        self._sender = sender
+        self._data_age_max = data_age_max
+        self._now = now
+
+    @activity.defn(name="cancel_order")
+    async def cancel_order(self, step: CancelOrder) -> CommandAnswer:
+        async with heartbeating():
+            trade, known = await self._begin(step.command)
+            if known is not None:
+                return CommandAnswer(result=known, progress=trade.progress)
+            order_id = _order_id(trade)
+            outcome = await self._sender.broker.cancel(order_id)
+            return await self._finish(step.command, trade, outcome, changes=None)
+
+    @activity.defn(name="modify_order")
+    async def modify_order(self, step: ModifyOrder) -> CommandAnswer:
+        """Change the levels of a working order; refused where that would claim more than is reserved."""
+        async with heartbeating():
+            trade, known = await self._begin(step.command)
+            if known is not None:
+                return CommandAnswer(result=known, progress=trade.progress)
+            refusal = await self._more_risk(trade, step.changes)
+            outcome = refusal or await self._sender.broker.modify_order(_order_id(trade), step.changes)
+            return await self._finish(step.command, trade, outcome, changes=step.changes)
+
+    async def _begin(self, command: Command) -> tuple[Trade, CommandResult | None]:
+        async with self._engine.begin() as connection:
+            known = await commands.begin(connection, command)
+            trade = await trades.read(connection, command.trade_id)
+            if known is None and trade.state not in _AT_BROKER:
+                raise NotCancellable(trade.state)
+        return trade, known
+
+    async def _more_risk(self, trade: Trade, changes: Changes) -> CommandRefused | None:
+        async with self._engine.begin() as connection:
+            held = await reservations.claimed(connection, trade.id)
+            changed = replace(trade.intent, **_levels(changes))
+            context = await read_risk_context(
+                connection, changed, now=self._now(), data_age_max=self._data_age_max
+            )
+        claim = claim_of(changed, context)
+        if isinstance(claim, Denial):
+            return CommandRefused(reason=f"{claim.code}: {claim.message}", retcode=None)
+        assert held is not None, "a working order holds a reservation"
+        wanted = claim.amounts.share(held.volume) if held.volume < claim.amounts.volume else claim.amounts
+        for name, more, reserved in (
+            ("loss", wanted.loss, held.loss),
+            ("value", wanted.notional, held.notional),
+        ):
+            if more > reserved:
+                reason = f"{name} would be {more} against {reserved} reserved; cancel the order and send a new one"
+                return CommandRefused(reason=reason, retcode=None)
+        return None
+
+    async def _finish(
+        self, command: Command, trade: Trade, outcome: CommandOutcome, *, changes: Changes | None
+    ) -> CommandAnswer:
+        lookup = await self._sender.broker.find(trade.progress.magic, since=trade.intent.received_at)
+        result = _result(outcome)
+        progress = await until_committed(
+            self._engine,
+            lambda connection: self._book(connection, command, lookup, result, changes=changes),
+        )
+        return CommandAnswer(result=result, progress=progress)
+
+    async def _book(
+        self,
+        connection: AsyncConnection,
+        command: Command,
+        lookup: Lookup,
+        result: CommandResult,
+        *,
+        changes: Changes | None,
+    ) -> TradeProgress:
+        actor = f"user:{command.requested_by}"
+        await locks.take(connection, locks.Queue.BOOKING, self._sender.account.id)
+        await booking.book_fills(connection, self._sender.account, lookup.fills, source="resolve", actor=actor)
+        trade = await trades.lock(connection, command.trade_id)
+        await commands.finish(connection, command, result)
+        detail = {"key": command.key, "outcome": result.outcome, "reason": result.reason}
+        levels = {} if changes is None or result.outcome != "done" else _levels(changes)
+        if levels:
+            trade = await trades.note(
+                connection, trade, "trade.modified", actor=actor, changes=levels, detail=detail | levels
+            )
+        else:
+            await trades.journal(
+                connection, trade, f"trade.{command.kind}_{result.outcome}", actor=actor, detail=detail
+            )
+        for order in (*lookup.history_orders, *lookup.orders)[:1]:
+            trade = await booking.apply_order(connection, trade, order, actor=actor)
+        return trade.progress
+
+
+def _order_id(trade: Trade) -> int:
+    order_id = trade.progress.broker_order_id
+    assert order_id is not None, "a working order has the broker's number"
+    return order_id
+
+
+def _levels(changes: Changes) -> dict[str, Any]:
+    """The columns that the changes set; zero removes a level."""
+    given = {
+        "price": changes.price,
+        "stop_limit_price": changes.stop_limit_price,
+        "stop_loss": changes.stop_loss,
+        "take_profit": changes.take_profit,
+        "expires_at": changes.expires_at,
+    }
+    return {name: None if value == 0 else value for name, value in given.items() if value is not None}
+
+
+def _result(outcome: CommandOutcome) -> CommandResult:
+    match outcome:
+        case CommandDone():
+            return CommandResult(outcome="done", reason=None)
+        case CommandRefused(reason=reason):
+            return CommandResult(outcome="refused", reason=reason)
+        case CommandUnknown(reason=reason):
+            return CommandResult(outcome="unknown", reason=reason)

@@ -1,0 +1,51 @@
+"""The edge to Temporal: a domain error becomes an ApplicationError that says whether a repeat can help."""
+
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from domain.errors import (
+    AccountNotFound,
+    BrokerMismatch,
+    BrokerUnavailable,
+    CommandConflict,
+    IllegalTransition,
+    IntentConflict,
+    LeaseLost,
+    NotCancellable,
+    PipelineError,
+    PositionNotFound,
+    ReservationConflict,
+    TradeNotFound,
+)
+
+# A repeat helps where time mends the cause; the others are decisions, and asking again gets the same one.
+REPEAT_HELPS: dict[type[PipelineError], bool] = {
+    AccountNotFound: False,
+    BrokerMismatch: False,
+    BrokerUnavailable: True,
+    CommandConflict: False,
+    IllegalTransition: False,
+    IntentConflict: False,
+    LeaseLost: True,
+    NotCancellable: False,
+    PositionNotFound: False,
+    ReservationConflict: False,
+    TradeNotFound: False,
+}
+
+
+class FailureInterceptor(Interceptor):
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
+        return _Inbound(next)
+
+
+class _Inbound(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
+        try:
+            return await super().execute_activity(input)
+        except PipelineError as error:
+            raise ApplicationError(
+                str(error), type=error.code, non_retryable=not REPEAT_HELPS[type(error)]
+            ) from error

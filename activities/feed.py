@@ -1,0 +1,192 @@
+"""The account's feed: what happens at the broker comes into the books from here, whoever caused it.
+
+1. It re-reads a rolling window, so late, changed and cancelled records become correcting entries.
+2. A failed read changes nothing; the age of what was read last speaks for itself.
+3. A trade is told only after the books have committed; telling it twice, or after its end, is harmless.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.sender import Sender
+from brokers.protocol import Lookup, MarketReading
+from db import booking, locks, reservations, snapshots, trades
+from db.fills import feed_start
+from db.snapshots import AccountSnapshot
+from db.trades import Trade
+from domain.errors import BrokerUnavailable
+from domain.fills import Fill
+
+BOOKED_SIGNAL = "booked"
+
+WINDOW = timedelta(days=2)
+REREAD_INTERVAL = timedelta(seconds=30)
+INSTRUMENTS_INTERVAL = timedelta(seconds=60)
+RUN_TIME = timedelta(hours=5)
+LOOKUPS_PER_CYCLE = 5
+# A just-accepted order may not be listed at once; until then its absence from the list says nothing.
+LISTING_GRACE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowAccount:
+    account_slug: str
+
+
+class FeedActivities:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        sender: Sender,
+        client: Client,
+        *,
+        interval: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._sender = sender
+        self._client = client
+        self._interval = interval
+        self._now = now
+
+    @activity.defn(name="follow")
+    async def follow(self, step: FollowAccount) -> None:
+        """Follow the account for some hours; the workflow then starts the next stretch."""
+        assert step.account_slug == self._sender.account.slug, "a feed follows the account of its sender"
+        async with self._engine.connect() as connection:
+            since = await feed_start(connection, self._sender.account.id, window=WINDOW)
+        stretch = _Stretch(since=since)
+        ends_at = self._now() + RUN_TIME
+        while self._now() < ends_at:
+            activity.heartbeat()
+            if activity.is_worker_shutdown():
+                raise ApplicationError("the worker is stopping; the next one goes on", type="worker_stopping")
+            try:
+                await self._cycle(stretch)
+            except BrokerUnavailable as error:
+                activity.logger.warning("the terminal gave no reading: %s", error)
+            await self._pause()
+
+    async def _cycle(self, stretch: "_Stretch") -> None:
+        now = self._now()
+        account = self._sender.account
+        if stretch.due("instruments", now, INSTRUMENTS_INTERVAL):
+            cards = await self._sender.broker.read_instruments()
+            async with self._engine.begin() as connection:
+                await snapshots.write_instruments(connection, account.id, cards)
+                stretch.symbols = await snapshots.known_symbols(connection, account.id)
+        since = max(stretch.since, now - WINDOW) if stretch.caught_up else stretch.since
+        reading = await self._sender.broker.read_market(stretch.symbols, deals_since=since)
+        if reading.deal_count != stretch.deal_count or stretch.due("fills", now, REREAD_INTERVAL):
+            await self._book(stretch, await self._sender.broker.read_fills(since))
+            stretch.deal_count = reading.deal_count
+            stretch.caught_up = True
+        await self._write(reading)
+        await self._follow_orders(reading, now=now)
+
+    async def _write(self, reading: MarketReading) -> None:
+        account_id, seen = self._sender.account.id, reading.account
+        async with self._engine.begin() as connection:
+            await snapshots.write_quotes(connection, account_id, reading.quotes)
+            await snapshots.write_account(connection, account_id, _snapshot(reading))
+            await snapshots.write_positions(connection, account_id, reading.positions, read_at=seen.read_at)
+            await reservations.stop_counting_settled(connection, account_id, read_at=seen.read_at)
+
+    async def _book(self, stretch: "_Stretch", records: Sequence[Fill]) -> None:
+        new = [fill for fill in records if stretch.known.get(fill.ticket) != fill.content_hash]
+        if not new:
+            return
+        async with self._engine.begin() as connection:
+            moved = await booking.book_fills(
+                connection, self._sender.account, new, source="feed", actor=self._sender.actor
+            )
+        stretch.known.update((fill.ticket, fill.content_hash) for fill in new)
+        await self._tell(moved)
+
+    async def _follow_orders(self, reading: MarketReading, *, now: datetime) -> None:
+        """Find out what became of orders that left the broker's list of working ones."""
+        listed = {order.broker_order_id for order in reading.orders}
+        async with self._engine.connect() as connection:
+            resting = await trades.open_at_broker(connection, self._sender.account.id)
+        gone = [
+            trade
+            for trade in resting
+            if trade.progress.broker_order_id not in listed
+            and trade.submitted_at is not None
+            and now - trade.submitted_at > LISTING_GRACE
+        ]
+        for trade in gone[:LOOKUPS_PER_CYCLE]:
+            lookup = await self._sender.broker.find(trade.progress.magic, since=trade.intent.received_at)
+            await self._tell(await self._apply(trade, lookup))
+
+    async def _apply(self, trade: Trade, lookup: Lookup) -> tuple[Trade, ...]:
+        account, actor = self._sender.account, self._sender.actor
+        async with self._engine.begin() as connection:
+            await locks.take(connection, locks.Queue.BOOKING, account.id)
+            moved = await booking.book_fills(connection, account, lookup.fills, source="feed", actor=actor)
+            before = await trades.lock(connection, trade.id)
+            after = before
+            for order in lookup.history_orders[:1]:
+                after = await booking.apply_order(connection, before, order, actor=actor)
+        return moved if after == before else (*moved, after)
+
+    async def _tell(self, moved: Iterable[Trade]) -> None:
+        """Wake the workflows of trades that moved; one whose submit still runs learns it from there."""
+        for trade in {trade.id: trade for trade in moved}.values():
+            if trade.progress.closed_at is not None or trade.submitted_at is None:
+                continue
+            try:
+                await self._client.get_workflow_handle(trade.workflow_id).signal(BOOKED_SIGNAL)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+
+    async def _pause(self) -> None:
+        """Wait one interval, or until a sender has reason to look at once."""
+        try:
+            await asyncio.wait_for(self._sender.wake_feed.wait(), self._interval.total_seconds())
+        except TimeoutError:
+            return
+        self._sender.wake_feed.clear()
+
+
+class _Stretch:
+    """What one run of the feed remembers, all of it only to read and write less."""
+
+    def __init__(self, *, since: datetime) -> None:
+        self.since = since
+        self.symbols: tuple[str, ...] = ()
+        self.deal_count = -1
+        self.caught_up = False
+        self.known: dict[int, str] = {}
+        self._done_at: dict[str, datetime] = {}
+
+    def due(self, what: str, now: datetime, interval: timedelta) -> bool:
+        done_at = self._done_at.get(what)
+        if done_at is not None and now - done_at < interval:
+            return False
+        self._done_at[what] = now
+        return True
+
+
+def _snapshot(reading: MarketReading) -> AccountSnapshot:
+    seen = reading.account
+    return AccountSnapshot(
+        read_at=seen.read_at,
+        balance=seen.balance,
+        credit=seen.credit,
+        equity=seen.equity,
+        margin=seen.margin,
+        margin_free=seen.margin_free,
+        leverage=seen.leverage,
+        connected=seen.connected,
+        trade_allowed=seen.trade_allowed,
+    )

@@ -1,0 +1,128 @@
+"""The steps of a trade that need our books alone; each may be repeated without a second effect."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from temporalio import activity
+
+from db import attempts, locks, reservations, trades
+from db.jsons import plain
+from db.risk_context import read_risk_context
+from db.trades import Trade, lose
+from domain.orders import OrderEvent, OrderIntent, OrderState
+from domain.reservations import ReservationState
+from domain.risk import Approved, Denial, Denied, Gate, evaluate
+from domain.trades import TradeProgress
+
+PIPELINE = "pipeline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptTrade:
+    intent: OrderIntent
+    workflow_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeStep:
+    trade_id: UUID
+
+
+class TradeActivities:
+    def __init__(self, engine: AsyncEngine, *, data_age_max: timedelta, now: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._data_age_max = data_age_max
+        self._now = now
+
+    @activity.defn(name="accept")
+    async def accept(self, step: AcceptTrade) -> TradeProgress:
+        """Store the intent. The answer may be another trade's, if the client order id was used before."""
+        async with self._engine.begin() as connection:
+            trade = await trades.accept(connection, step.intent, workflow_id=step.workflow_id)
+        return trade.progress
+
+    @activity.defn(name="reserve")
+    async def reserve(self, step: TradeStep) -> TradeProgress:
+        """Run the gates under the locks; hold what passes, deny what does not."""
+        async with self._engine.begin() as connection:
+            trade = await trades.lock(connection, step.trade_id)
+            if trade.state is not OrderState.PENDING or await reservations.is_held(connection, trade.id):
+                return trade.progress
+            await locks.take(connection, locks.Queue.RESERVING, trade.intent.account_id)
+            await reservations.lock_totals(connection, trade.intent.account_id, trade.intent.user_id)
+            # The clock is read behind the locks: a wait for them may outlast a quote or a day.
+            context = await read_risk_context(
+                connection, trade.intent, now=self._now(), data_age_max=self._data_age_max
+            )
+            match evaluate(trade.intent, context):
+                case Approved() as approved:
+                    trade = await _hold(connection, trade, approved)
+                case Denied() as denied:
+                    trade = await _deny(connection, trade, denied)
+        return trade.progress
+
+    @activity.defn(name="settle")
+    async def settle(self, step: TradeStep) -> TradeProgress:
+        """Resolve the reservation to what was filled and close the trade."""
+        async with self._engine.begin() as connection:
+            trade = await trades.lock(connection, step.trade_id)
+            filled = trade.progress.filled_volume
+            into = ReservationState.SETTLED if filled > 0 else ReservationState.RELEASED
+            await reservations.resolve_reservation(connection, trade.id, into, filled=filled)
+            trade = await trades.close(connection, trade, actor=PIPELINE)
+        return trade.progress
+
+    @activity.defn(name="read_progress")
+    async def read_progress(self, step: TradeStep) -> TradeProgress:
+        async with self._engine.connect() as connection:
+            return (await trades.read(connection, step.trade_id)).progress
+
+    @activity.defn(name="give_up_sending")
+    async def give_up_sending(self, step: TradeStep) -> TradeProgress:
+        """Judge a submit that failed without an answer: a claimed one is unresolved, an expired one denied.
+
+        One that was never claimed and still has time stays pending: the claim makes another try safe.
+        """
+        async with self._engine.begin() as connection:
+            trade = await trades.lock(connection, step.trade_id)
+            if trade.state is not OrderState.PENDING:
+                return trade.progress
+            if await attempts.newest(connection, trade.id) is not None:
+                trade = await lose(connection, trade, "sender_lost", actor=PIPELINE)
+            elif self._now() >= trade.intent.submit_by:
+                trade = await _deny(connection, trade, Denied(denials=(_UNAVAILABLE,)))
+        return trade.progress
+
+
+_UNAVAILABLE = Denial(
+    gate=Gate.DEADLINE,
+    code="broker_unavailable",
+    message="no sender took the order before its submit deadline; nothing was sent",
+)
+
+
+async def _hold(connection: AsyncConnection, trade: Trade, approved: Approved) -> Trade:
+    await reservations.hold(connection, trade.intent, approved)
+    return await trades.note(
+        connection,
+        trade,
+        "trade.reserved",
+        actor=PIPELINE,
+        changes={"expected_price": approved.reference_price},
+        detail={"claim": approved.amounts, "currency": approved.currency, "rates": approved.rates},
+    )
+
+
+async def _deny(connection: AsyncConnection, trade: Trade, denied: Denied) -> Trade:
+    denials = plain(list(denied.denials))
+    return await trades.advance(
+        connection,
+        trade,
+        OrderEvent.DENIED,
+        actor=PIPELINE,
+        changes={"denials": denials, "reason": denied.denials[0].code},
+        detail={"denials": denials},
+    )

@@ -1,0 +1,89 @@
+"""Claims of sends: a claimed attempt is never sent again, by any retry, reset, restore or second run."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import RowMapping, Update, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import send_attempts
+from db.trades import Trade
+from domain.orders import Accepted, NotSent, Rejected, SubmitOutcome, Unresolved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    trade_id: UUID
+    number: int
+    magic: int
+    lease_number: int
+    claimed_at: datetime
+    outcome: str | None
+    reason: str | None
+    sender_ended_at: datetime | None
+
+
+async def claim(connection: AsyncConnection, trade: Trade, *, number: int, lease_number: int) -> Attempt | None:
+    """Claim the send; None if somebody did before, whoever that was."""
+    claimed = await connection.execute(
+        insert(send_attempts)
+        .values(
+            trade_id=trade.id,
+            number=number,
+            account_id=trade.intent.account_id,
+            magic=trade.progress.magic,
+            lease_number=lease_number,
+        )
+        .on_conflict_do_nothing()
+        .returning(*send_attempts.c)
+    )
+    row = claimed.mappings().one_or_none()
+    return None if row is None else _attempt(row)
+
+
+async def newest(connection: AsyncConnection, trade_id: UUID) -> Attempt | None:
+    query = (
+        select(send_attempts).where(send_attempts.c.trade_id == trade_id).order_by(send_attempts.c.number.desc())
+    )
+    row = (await connection.execute(query.limit(1).with_for_update())).mappings().one_or_none()
+    return None if row is None else _attempt(row)
+
+
+async def record_outcome(connection: AsyncConnection, attempt: Attempt, outcome: SubmitOutcome) -> None:
+    values: dict[str, object] = {"outcome_at": text("clock_timestamp()")}
+    match outcome:
+        case Accepted(broker_order_id=order_id, retcode=retcode):
+            values |= {"outcome": "accepted", "broker_order_id": order_id, "retcode": retcode}
+        case Rejected(reason=reason, retcode=retcode):
+            values |= {"outcome": "rejected", "reason": reason, "retcode": retcode}
+        case NotSent(reason=reason):
+            values |= {"outcome": "not_sent", "reason": reason}
+        case Unresolved(reason=reason, retcode=retcode, sender_ended_at=ended):
+            values |= {"outcome": "unresolved", "reason": reason, "retcode": retcode, "sender_ended_at": ended}
+    await connection.execute(_of(attempt).values(values))
+
+
+async def record_sender_ended(connection: AsyncConnection, attempt: Attempt, *, at: datetime) -> None:
+    """Keep when the process that held the claim was proven dead: the quiet window counts from there."""
+    await connection.execute(_of(attempt).values(sender_ended_at=at))
+
+
+def _of(attempt: Attempt) -> Update:
+    return update(send_attempts).where(
+        send_attempts.c.trade_id == attempt.trade_id, send_attempts.c.number == attempt.number
+    )
+
+
+def _attempt(row: RowMapping) -> Attempt:
+    return Attempt(
+        trade_id=row["trade_id"],
+        number=row["number"],
+        magic=row["magic"],
+        lease_number=row["lease_number"],
+        claimed_at=row["claimed_at"],
+        outcome=row["outcome"],
+        reason=row["reason"],
+        sender_ended_at=row["sender_ended_at"],
+    )

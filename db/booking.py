@@ -1,0 +1,131 @@
+"""From the broker's records to the books: fills booked, trades moved, reservations recalculated, all at once."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import fills, locks, reservations, trades
+from db.accounts import Account
+from db.fills import Booked
+from db.tables import instruments, risk_reservations
+from db.trades import Trade
+from domain.fills import Fill
+from domain.money import Lots, Price, round_against_us, round_to_nearest
+from domain.orders import BrokerOrder, points_worse
+from domain.reservations import Amounts
+from domain.trades import event_from_books
+
+
+async def book_fills(
+    connection: AsyncConnection, account: Account, records: Sequence[Fill], *, source: str, actor: str
+) -> tuple[Trade, ...]:
+    """Book what is new among the broker's records, oldest first; the trades that moved by it."""
+    await locks.take(connection, locks.Queue.BOOKING, account.id)
+    moved: dict[UUID, Trade] = {}
+    for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
+        maker = await fills.maker_of(connection, account.id, fill)
+        booked = await fills.book(
+            connection, account, fill, maker=None if maker is None else maker.id, source=source
+        )
+        if booked is not None and maker is not None:
+            trade = moved.get(maker.id, maker)
+            moved[trade.id] = await _apply(connection, trade, order=None, booked=booked, actor=actor)
+    return tuple(moved.values())
+
+
+async def apply_order(connection: AsyncConnection, trade: Trade, order: BrokerOrder, *, actor: str) -> Trade:
+    """Move a locked trade by what the broker shows of its order; its fills are booked before."""
+    return await _apply(connection, trade, order=order, booked=None, actor=actor)
+
+
+async def _apply(
+    connection: AsyncConnection, trade: Trade, *, order: BrokerOrder | None, booked: Booked | None, actor: str
+) -> Trade:
+    filled, price = await fills.executed(connection, trade.id)
+    event = event_from_books(
+        trade.state, order=order, filled=filled, booked=trade.progress.filled_volume, volume=trade.intent.volume
+    )
+    changes = await _changes(connection, trade, order=order, booked=booked, filled=filled, price=price)
+    if booked is not None:
+        await _recalculate(connection, trade, booked)
+    if event is None:
+        if not _differs(trade, changes):
+            return trade
+        return await trades.note(
+            connection,
+            trade,
+            "trade.fills_corrected" if booked else "trade.order_known",
+            actor=actor,
+            changes=changes,
+            detail=changes,
+        )
+    return await trades.advance(connection, trade, event, actor=actor, changes=changes, detail=changes)
+
+
+async def _changes(
+    connection: AsyncConnection,
+    trade: Trade,
+    *,
+    order: BrokerOrder | None,
+    booked: Booked | None,
+    filled: Lots,
+    price: Price | None,
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if trade.progress.broker_order_id is None:
+        if order is not None:
+            changes["broker_order_id"] = order.broker_order_id
+        elif booked is not None:
+            changes["broker_order_id"] = booked.fill.broker_order_id
+    if booked is not None:
+        changes |= {"filled_volume": filled, "average_price": price}
+        changes |= await _slippage(connection, trade, price=price, filled=filled)
+    return changes
+
+
+async def _slippage(
+    connection: AsyncConnection, trade: Trade, *, price: Price | None, filled: Lots
+) -> dict[str, Decimal]:
+    """How much worse than expected the average price is: in points, and in money of the account's currency."""
+    if price is None or trade.expected_price is None:
+        return {}
+    intent = trade.intent
+    query = (
+        select(instruments.c.point, instruments.c.contract_size, risk_reservations.c.rates)
+        .select_from(instruments)
+        .outerjoin(risk_reservations, risk_reservations.c.trade_id == intent.trade_id)
+        .where(instruments.c.account_id == intent.account_id, instruments.c.symbol == intent.symbol)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None or not row.rates:
+        return {}
+    rate = Decimal(next(iter(row.rates.values())))
+    points = points_worse(intent.side, expected=trade.expected_price, actual=price, point=row.point)
+    return {
+        "slippage_points": points.quantize(Decimal("0.01")),
+        "slippage_money": round_to_nearest(points * row.point * filled * row.contract_size * rate),
+    }
+
+
+async def _recalculate(connection: AsyncConnection, trade: Trade, booked: Booked) -> None:
+    """Replace the estimate of the filled part by what it really cost; a claim only falls."""
+    claim = await reservations.claimed(connection, trade.id)
+    if claim is None or claim.volume == 0 or trade.expected_price is None or trade.intent.reducing:
+        return
+    part = min(booked.fill.volume, claim.volume) / claim.volume
+    saved = part * (1 - min(Decimal(1), booked.fill.price / trade.expected_price))
+    lowered = Amounts(
+        volume=claim.volume,
+        loss=claim.loss,
+        notional=round_against_us(claim.notional * (1 - saved)),
+        margin=round_against_us(claim.margin * (1 - saved)),
+    )
+    await reservations.reduce(connection, trade.id, claim=lowered, cause="filled", fill_id=booked.fill_id)
+
+
+def _differs(trade: Trade, changes: dict[str, Any]) -> bool:
+    return any(getattr(trade.progress, name, None) != value for name, value in changes.items())

@@ -1,0 +1,58 @@
+"""Cancels and modifications: each stored once under its idempotency key, with what became of it."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import trade_commands
+from domain.errors import CommandConflict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A cancel or modification as it was asked for; `body_hash` tells another one under the same key apart."""
+
+    trade_id: UUID
+    key: str
+    kind: str
+    body_hash: str
+    requested_by: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    outcome: str
+    reason: str | None
+
+
+async def begin(connection: AsyncConnection, command: Command) -> CommandResult | None:
+    """Store the command; its result if it was carried out before. Raises CommandConflict for another body."""
+    await connection.execute(
+        insert(trade_commands)
+        .values(
+            trade_id=command.trade_id,
+            key=command.key,
+            kind=command.kind,
+            body_hash=command.body_hash,
+            requested_by=command.requested_by,
+        )
+        .on_conflict_do_nothing()
+    )
+    query = select(trade_commands).where(
+        trade_commands.c.trade_id == command.trade_id, trade_commands.c.key == command.key
+    )
+    row = (await connection.execute(query)).mappings().one()
+    if (row["kind"], row["body_hash"]) != (command.kind, command.body_hash):
+        raise CommandConflict(command.key)
+    return None if row["outcome"] is None else CommandResult(outcome=row["outcome"], reason=row["reason"])
+
+
+async def finish(connection: AsyncConnection, command: Command, result: CommandResult) -> None:
+    await connection.execute(
+        update(trade_commands)
+        .where(trade_commands.c.trade_id == command.trade_id, trade_commands.c.key == command.key)
+        .values(outcome=result.outcome, reason=result.reason, outcome_at=func.now())
+    )

@@ -1,0 +1,290 @@
+"""The fill book: every record of the broker once, allocated in full, its money posted in the same transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import ledger, trades
+from db.accounts import Account
+from db.journal import record
+from db.tables import fill_allocations, fills
+from domain.attribution import Allocation, AllocationRole, Opener, allocate, covered
+from domain.fills import Entry, Fill, FillReason
+from domain.money import Lots, Price
+from domain.settlement import event_id, reversal_id
+
+_OPENERS = text("""
+    SELECT a.trade_id,
+           sum(CASE a.role WHEN 'open' THEN a.volume WHEN 'close' THEN -a.volume ELSE 0 END) AS volume
+    FROM fill_allocations a JOIN fills f ON f.id = a.fill_id
+    WHERE f.account_id = :account_id AND f.position_id = :position_id
+    GROUP BY a.trade_id
+    HAVING bool_or(a.role = 'open')
+    ORDER BY min(f.executed_at) FILTER (WHERE a.role = 'open'), min(f.id)
+""")
+
+_DAILY = text("""
+    INSERT INTO user_daily_stats AS s
+        (account_id, user_id, day, currency, profit, commission, swap, fee, fill_count)
+    SELECT :account_id, t.user_id, (CAST(:at AS timestamptz) AT TIME ZONE b.day_zone)::date, b.currency,
+           :profit, :commission, :swap, :fee, 1
+    FROM trade_ledger t JOIN broker_accounts b ON b.id = t.account_id WHERE t.id = :trade_id
+    ON CONFLICT (account_id, user_id, day) DO UPDATE SET
+        profit = s.profit + excluded.profit, commission = s.commission + excluded.commission,
+        swap = s.swap + excluded.swap, fee = s.fee + excluded.fee, fill_count = s.fill_count + 1
+""")
+
+_BOOKED = text("""
+    SELECT id, revision, content_hash, trade_id FROM fills
+    WHERE account_id = :account_id AND ticket = :ticket ORDER BY revision DESC LIMIT 1
+""")
+
+_EXECUTED = text("""
+    SELECT coalesce(sum(volume), 0) AS volume, sum(volume * price) / nullif(sum(volume), 0) AS price
+    FROM (SELECT DISTINCT ON (ticket) volume, price, kind FROM fills
+          WHERE trade_id = :trade_id ORDER BY ticket, revision DESC) f
+    WHERE kind = 'trade'
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Booked:
+    """A newly booked fill and the trade whose order made it."""
+
+    fill_id: int
+    fill: Fill
+    trade_id: UUID | None
+
+
+async def book(
+    connection: AsyncConnection, account: Account, fill: Fill, *, maker: UUID | None, source: str
+) -> Booked | None:
+    """Book a record of the broker once; None if this very content is booked, or its openers are not yet.
+
+    The caller holds the account's booking queue. A changed record becomes a new revision that takes back the
+    lines and the money of the one before. Only the feed sees every record in order, so only it may book a
+    closing fill whose openers the books do not know.
+    """
+    before = (
+        (await connection.execute(_BOOKED, {"account_id": account.id, "ticket": fill.ticket}))
+        .mappings()
+        .one_or_none()
+    )
+    if before is not None and before["content_hash"] == fill.content_hash:
+        return None
+    openers = await _openers(connection, account.id, fill)
+    if source != "feed" and not covered(fill, openers):
+        return None
+    revision = 1 if before is None else before["revision"] + 1
+    if maker is None and before is not None:
+        maker = before["trade_id"]
+    fill_id = await _insert(connection, account, fill, revision=revision, maker=maker, source=source)
+    taken_back: tuple[Allocation, ...] = ()
+    if before is not None:
+        taken_back = tuple(line.reversed() for line in await _allocations(connection, account.id, fill.ticket))
+        openers = _restored(openers, taken_back)
+        await ledger.reverse(
+            connection,
+            event_id(account.id, fill.ticket, revision - 1),
+            into=reversal_id(account.id, fill.ticket, revision - 1),
+            fill_id=fill_id,
+        )
+    allocations = allocate(fill, maker=maker, openers=openers)
+    await _allocate(connection, fill_id, [*taken_back, *allocations])
+    for line in (*taken_back, *allocations):
+        await _count(connection, account, fill.executed_at, line)
+    await ledger.post(
+        connection,
+        account,
+        event_id(account.id, fill.ticket, revision),
+        fill=fill,
+        fill_id=fill_id,
+        lines=allocations,
+    )
+    await record(
+        connection,
+        "fill.booked" if revision == 1 else "fill.corrected",
+        actor="broker",
+        subject=f"fill:{fill.ticket}",
+        detail={"fill": fill, "revision": revision, "source": source},
+        account_id=account.id,
+        trade_id=maker,
+    )
+    return Booked(fill_id=fill_id, fill=fill, trade_id=maker)
+
+
+async def executed(connection: AsyncConnection, trade_id: UUID) -> tuple[Lots, Price | None]:
+    """The lots booked for a trade's orders, and their average price."""
+    row = (await connection.execute(_EXECUTED, {"trade_id": trade_id})).one()
+    return Lots(row.volume), None if row.price is None else Price(row.price)
+
+
+async def maker_of(connection: AsyncConnection, account_id: UUID, fill: Fill) -> trades.Trade | None:
+    """The trade whose order made the fill, locked: by its magic, else by its order number.
+
+    An exit that the broker made itself (a stop, a stop-out) may carry the magic of the order that opened the
+    position, so only the number of the order tells such exits from ours.
+    """
+    if fill.magic == 0:
+        return None
+    trade = await trades.find_by_magic(connection, account_id, fill.magic)
+    if trade is None:
+        return None
+    exits = {FillReason.STOP_LOSS, FillReason.TAKE_PROFIT, FillReason.STOP_OUT}
+    if fill.reason in exits or (fill.entry is not Entry.IN and not trade.intent.reducing and _later(trade, fill)):
+        return None
+    return trade
+
+
+def _later(trade: trades.Trade, fill: Fill) -> bool:
+    order_id = trade.progress.broker_order_id
+    return order_id is not None and fill.broker_order_id != order_id
+
+
+async def _openers(connection: AsyncConnection, account_id: UUID, fill: Fill) -> tuple[Opener, ...]:
+    if fill.position_id == 0 or fill.entry is Entry.IN:
+        return ()
+    rows = await connection.execute(_OPENERS, {"account_id": account_id, "position_id": fill.position_id})
+    return tuple(Opener(trade_id=row.trade_id, volume=Lots(row.volume)) for row in rows)
+
+
+def _restored(openers: Sequence[Opener], taken_back: Sequence[Allocation]) -> tuple[Opener, ...]:
+    """The openers as they were before the lines that are now taken back."""
+    closed = {line.trade_id: -line.volume for line in taken_back if line.role is AllocationRole.CLOSE}
+    return tuple(Opener(trade_id=o.trade_id, volume=Lots(o.volume + closed.get(o.trade_id, 0))) for o in openers)
+
+
+async def _insert(
+    connection: AsyncConnection, account: Account, fill: Fill, *, revision: int, maker: UUID | None, source: str
+) -> int:
+    result = await connection.execute(
+        insert(fills)
+        .values(
+            account_id=account.id,
+            ticket=fill.ticket,
+            revision=revision,
+            content_hash=fill.content_hash,
+            trade_id=maker,
+            broker_order_id=fill.broker_order_id,
+            position_id=fill.position_id,
+            magic=fill.magic,
+            symbol=fill.symbol,
+            side=fill.side,
+            kind=fill.kind,
+            entry=fill.entry,
+            reason=fill.reason,
+            volume=fill.volume,
+            price=fill.price,
+            commission=fill.commission,
+            swap=fill.swap,
+            fee=fill.fee,
+            profit=fill.profit,
+            currency=account.currency,
+            comment=fill.comment,
+            executed_at=fill.executed_at,
+            source=source,
+        )
+        .returning(fills.c.id)
+    )
+    return int(result.scalar_one())
+
+
+async def _allocations(connection: AsyncConnection, account_id: UUID, ticket: int) -> list[Allocation]:
+    """The lines of a ticket's newest revision that is allocated, as they stand."""
+    query = (
+        select(fill_allocations, fills.c.revision)
+        .join(fills, fills.c.id == fill_allocations.c.fill_id)
+        .where(fills.c.account_id == account_id, fills.c.ticket == ticket)
+        .order_by(fills.c.revision, fill_allocations.c.line)
+    )
+    standing: dict[tuple[UUID | None, AllocationRole], Allocation] = {}
+    for row in (await connection.execute(query)).mappings():
+        line = _allocation(row)
+        known = standing.get((line.trade_id, line.role))
+        standing[line.trade_id, line.role] = line if known is None else _sum(known, line)
+    return [line for line in standing.values() if line != _sum(line, line.reversed())]
+
+
+def _sum(one: Allocation, other: Allocation) -> Allocation:
+    return Allocation(
+        trade_id=one.trade_id,
+        role=one.role,
+        volume=Lots(one.volume + other.volume),
+        profit=one.profit + other.profit,
+        commission=one.commission + other.commission,
+        swap=one.swap + other.swap,
+        fee=one.fee + other.fee,
+    )
+
+
+def _allocation(row: Any) -> Allocation:
+    return Allocation(
+        trade_id=row["trade_id"],
+        role=AllocationRole(row["role"]),
+        volume=Lots(row["volume"]),
+        profit=row["profit"],
+        commission=row["commission"],
+        swap=row["swap"],
+        fee=row["fee"],
+    )
+
+
+async def _allocate(connection: AsyncConnection, fill_id: int, lines: Sequence[Allocation]) -> None:
+    await connection.execute(
+        insert(fill_allocations),
+        [
+            {
+                "fill_id": fill_id,
+                "line": number,
+                "trade_id": line.trade_id,
+                "owner": "external" if line.trade_id is None else "trade",
+                "role": line.role,
+                "volume": line.volume,
+                "profit": line.profit,
+                "commission": line.commission,
+                "swap": line.swap,
+                "fee": line.fee,
+            }
+            for number, line in enumerate(lines, start=1)
+        ],
+    )
+
+
+async def _count(connection: AsyncConnection, account: Account, at: datetime, line: Allocation) -> None:
+    """Add the line's money to the day of the user who owns it."""
+    money: tuple[Decimal, ...] = (line.profit, line.commission, line.swap, line.fee)
+    if line.trade_id is None or not any(money):
+        return
+    await connection.execute(
+        _DAILY,
+        {
+            "account_id": account.id,
+            "trade_id": line.trade_id,
+            "at": at,
+            "profit": line.profit,
+            "commission": line.commission,
+            "swap": line.swap,
+            "fee": line.fee,
+        },
+    )
+
+
+_FEED_START = text("""
+    SELECT least(
+        now() - CAST(:window AS interval),
+        (SELECT max(executed_at) FROM fills WHERE account_id = :account_id) - CAST(:window AS interval),
+        (SELECT min(received_at) FROM trade_ledger WHERE account_id = :account_id AND closed_at IS NULL)
+    )
+""")
+
+
+async def feed_start(connection: AsyncConnection, account_id: UUID, *, window: timedelta) -> datetime:
+    """From where a feed that was away has to read: behind the newest fill booked and the oldest open trade."""
+    start: datetime = await connection.scalar(_FEED_START, {"account_id": account_id, "window": window})
+    return start

@@ -1,0 +1,136 @@
+"""Everything that is asked of the books before a trade starts, in one statement."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.instruments import instrument_from_json
+from db.jsons import loads
+from db.users import Role
+from domain.instruments import Instrument
+from domain.money import Lots
+from domain.orders import OrderState, Side
+
+# A close without an account takes the one that holds the position. A position belongs to the user whose order
+# opened it, and the broker numbers it by that order; one that no order of ours opened is anybody's of the account.
+_INTAKE = text("""
+    SELECT u.username, u.role, u.enabled,
+           t.body_hash, t.state, t.workflow_id, ta.slug AS trade_account,
+           a.id AS account_id, a.slug AS account_slug, coalesce(a.candidates, 0) AS candidates,
+           row_to_json(i)::text AS instrument, row_to_json(p)::text AS position
+    FROM users u
+    LEFT JOIN trade_ledger t ON t.id = :trade_id
+    LEFT JOIN broker_accounts ta ON ta.id = t.account_id
+    LEFT JOIN LATERAL (
+        SELECT b.id, b.slug, count(*) OVER () AS candidates
+        FROM account_users au JOIN broker_accounts b ON b.id = au.account_id
+        WHERE au.user_id = u.id
+          AND (CAST(:account AS text) IS NULL OR b.slug = :account)
+          AND (CAST(:symbol AS text) IS NOT NULL OR EXISTS (
+                  SELECT FROM broker_positions h WHERE h.account_id = b.id AND h.position_id = :position_id))
+        ORDER BY b.slug LIMIT 1
+    ) a ON true
+    LEFT JOIN LATERAL (
+        SELECT h.symbol, h.side, h.volume
+        FROM broker_positions h
+        LEFT JOIN trade_ledger o ON o.account_id = h.account_id AND o.broker_order_id = h.position_id
+        WHERE h.account_id = a.id AND h.position_id = :position_id AND coalesce(o.user_id, u.id) = u.id
+        LIMIT 1
+    ) p ON true
+    LEFT JOIN instruments i ON i.account_id = a.id AND i.symbol = coalesce(CAST(:symbol AS text), p.symbol)
+    WHERE u.id = :user_id
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeQuestion:
+    """`symbol` is None for a close, which takes that of its position."""
+
+    user_id: UUID
+    trade_id: UUID
+    account: str | None
+    symbol: str | None
+    position_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownTrade:
+    """The trade that was first under this client order id."""
+
+    body_hash: str
+    state: OrderState
+    workflow_id: str
+    account_slug: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    id: UUID
+    slug: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenPosition:
+    symbol: str
+    side: Side
+    volume: Lots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """`account` is None unless exactly one fits; `account_count` says how many do."""
+
+    username: str
+    role: Role
+    enabled: bool
+    known: KnownTrade | None
+    account: Account | None
+    account_count: int
+    instrument: Instrument | None
+    position: OpenPosition | None
+
+
+async def read_intake(connection: AsyncConnection, question: IntakeQuestion) -> Intake | None:
+    """None if there is no such user."""
+    answer = await connection.execute(
+        _INTAKE,
+        {
+            "user_id": question.user_id,
+            "trade_id": question.trade_id,
+            "account": question.account,
+            "symbol": question.symbol,
+            "position_id": question.position_id,
+        },
+    )
+    row = answer.mappings().one_or_none()
+    return None if row is None else _intake(row)
+
+
+def _intake(row: RowMapping) -> Intake:
+    return Intake(
+        username=row["username"],
+        role=Role(row["role"]),
+        enabled=row["enabled"],
+        known=None if row["body_hash"] is None else _known(row),
+        account=Account(id=row["account_id"], slug=row["account_slug"]) if row["candidates"] == 1 else None,
+        account_count=row["candidates"],
+        instrument=None if row["instrument"] is None else instrument_from_json(loads(row["instrument"])),
+        position=None if row["position"] is None else _position(row["position"]),
+    )
+
+
+def _known(row: RowMapping) -> KnownTrade:
+    return KnownTrade(
+        body_hash=row["body_hash"],
+        state=OrderState(row["state"]),
+        workflow_id=row["workflow_id"],
+        account_slug=row["trade_account"],
+    )
+
+
+def _position(position: str) -> OpenPosition:
+    row = loads(position)
+    return OpenPosition(symbol=row["symbol"], side=Side(row["side"]), volume=Lots(Decimal(row["volume"])))

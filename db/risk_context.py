@@ -1,0 +1,261 @@
+"""The facts that the gates decide on, read in one statement under the locks of the reservation."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.jsons import loads
+from domain.controls import Control, ControlScope, ControlState
+from domain.exposure import CurrencyPair, conversion_rate, notional, open_loss
+from domain.instruments import Execution, Filling, Instrument, TradeMode
+from domain.limits import Limit, LimitName, Usage, tightest
+from domain.money import ZERO, Currency, Lots, Price
+from domain.orders import OrderIntent, OrderType, Quote, Side
+from domain.positions import BrokerPosition
+from domain.risk import AccountState, RiskContext
+
+# A position belongs to the user whose order opened it; the broker numbers a position by that order.
+_FACTS = text("""
+    WITH me AS (
+        SELECT a.id, a.slug, a.currency, a.enabled, a.leverage, a.day_zone,
+               (CAST(:now AS timestamptz) AT TIME ZONE a.day_zone)::date AS day, u.enabled AS user_enabled
+        FROM broker_accounts a
+        JOIN account_users au ON au.account_id = a.id AND au.user_id = :user_id
+        JOIN users u ON u.id = au.user_id
+        WHERE a.id = :account_id
+    ), positions AS (
+        SELECT p.*, t.user_id, coalesce(m.price, p.price_open) AS mark
+        FROM broker_positions p
+        CROSS JOIN me
+        LEFT JOIN trade_ledger t ON t.account_id = p.account_id AND t.broker_order_id = p.position_id
+        LEFT JOIN position_marks m
+            ON m.account_id = p.account_id AND m.position_id = p.position_id AND m.day = me.day
+        WHERE p.account_id = :account_id
+    )
+    SELECT json_build_object(
+        'account', (SELECT row_to_json(me) FROM me),
+        'snapshot', (SELECT row_to_json(s) FROM account_snapshots s WHERE s.account_id = :account_id
+                     ORDER BY minute_at DESC LIMIT 1),
+        'instruments', (SELECT coalesce(json_agg(i), '[]') FROM instruments i WHERE i.account_id = :account_id
+                        AND (i.symbol = :symbol OR i.symbol IN (SELECT symbol FROM positions))),
+        'quotes', (SELECT coalesce(json_agg(q), '[]') FROM (
+                       SELECT q.*, i.currency_base, i.currency_profit FROM quotes q JOIN instruments i
+                       ON i.account_id = q.account_id AND i.symbol = q.symbol WHERE q.account_id = :account_id) q),
+        'controls', (SELECT coalesce(json_agg(c), '[]') FROM trading_control c, me
+                     WHERE (c.scope, c.scope_id) IN (('all', ''), ('account', me.slug),
+                         ('user', CAST(:user_id AS text)), ('symbol', CAST(:symbol AS text)))),
+        'limits', (SELECT coalesce(json_agg(l), '[]') FROM risk_limits l
+                   WHERE l.account_id = :account_id AND (l.user_id = :user_id OR l.user_id IS NULL)
+                   AND l.superseded_at IS NULL AND (l.expires_at IS NULL OR l.expires_at > :now)),
+        'totals', (SELECT coalesce(json_agg(t), '[]') FROM exposure_totals t WHERE t.account_id = :account_id),
+        'symbol_held', (SELECT coalesce(json_agg(h), '[]') FROM (
+                            SELECT user_id, sum(notional) AS notional FROM risk_reservations
+                            WHERE account_id = :account_id AND symbol = :symbol AND counted GROUP BY user_id) h),
+        'position_held', (SELECT coalesce(sum(volume), 0) FROM risk_reservations
+                          WHERE account_id = :account_id AND position_id = :position_id AND counted),
+        'realised', (SELECT coalesce(json_agg(d), '[]') FROM (
+                         SELECT s.user_id, s.profit + s.commission + s.swap + s.fee AS amount
+                         FROM user_daily_stats s, me WHERE s.account_id = :account_id AND s.day = me.day) d),
+        'positions', (SELECT coalesce(json_agg(p), '[]') FROM positions p)
+    )::text
+""")
+
+
+async def read_risk_context(
+    connection: AsyncConnection, intent: OrderIntent, *, now: datetime, data_age_max: timedelta
+) -> RiskContext:
+    answer = await connection.scalar(
+        _FACTS,
+        {
+            "now": now,
+            "user_id": intent.user_id,
+            "account_id": intent.account_id,
+            "symbol": intent.symbol,
+            "position_id": intent.position_id,
+        },
+    )
+    return _context(loads(answer), intent, now=now, data_age_max=data_age_max)
+
+
+def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_age_max: timedelta) -> RiskContext:
+    instruments = {row["symbol"]: _instrument(row) for row in facts["instruments"]}
+    allowed = {row["symbol"] for row in facts["instruments"] if row["allowed"]}
+    quotes = {row["symbol"]: _quote(row) for row in facts["quotes"]}
+    pairs = tuple(
+        CurrencyPair(
+            base=Currency(row["currency_base"]),
+            quoted=Currency(row["currency_profit"]),
+            quote=quotes[row["symbol"]],
+        )
+        for row in facts["quotes"]
+    )
+    limits = tuple(_limit(row) for row in facts["limits"])
+    unvalued = frozenset(
+        row["symbol"]
+        for row in facts["positions"]
+        if row["symbol"] not in instruments
+        or facts["account"] is None
+        or conversion_rate(
+            instruments[row["symbol"]].currency_profit, Currency(facts["account"]["currency"]), pairs
+        )
+        is None
+    )
+    position = next((_position(p) for p in facts["positions"] if p["position_id"] == intent.position_id), None)
+    held = Decimal(facts["position_held"])
+    return RiskContext(
+        now=now,
+        data_age_max=data_age_max,
+        controls=tuple(_control(row) for row in facts["controls"]),
+        account=_account(facts),
+        instrument=instruments.get(intent.symbol),
+        instrument_allowed=intent.symbol in allowed,
+        quote=quotes.get(intent.symbol),
+        pairs=pairs,
+        limits=limits,
+        usages=_usages(facts, intent, instruments=instruments, pairs=pairs, limits=limits, unvalued=unvalued),
+        unvalued=tuple(sorted(unvalued)),
+        position=position,
+        position_free=Lots(max(ZERO, position.volume - held)) if position is not None else Lots(ZERO),
+    )
+
+
+def _usages(
+    facts: dict[str, Any],
+    intent: OrderIntent,
+    *,
+    instruments: dict[str, Instrument],
+    pairs: tuple[CurrencyPair, ...],
+    limits: tuple[Limit, ...],
+    unvalued: frozenset[str],
+) -> tuple[Usage, ...]:
+    """The usage of the whole account, and of this user's part of it."""
+    if facts["account"] is None:
+        return ()
+    currency = Currency(facts["account"]["currency"])
+    stopless = tightest(limits, LimitName.STOPLESS_LOSS)
+    percent = Decimal(100) if stopless is None else stopless.value
+    mine = str(intent.user_id)
+    usages = []
+    for scope in (ControlScope.ACCOUNT, ControlScope.USER):
+        whole = scope is ControlScope.ACCOUNT
+        value, loss = ZERO, ZERO
+        for row in facts["positions"]:
+            if not whole and row["user_id"] != mine:
+                continue
+            if row["symbol"] in unvalued:
+                continue
+            position, instrument = _position(row), instruments[row["symbol"]]
+            rate = conversion_rate(instrument.currency_profit, currency, pairs)
+            assert rate is not None, "a position without a rate is unvalued"
+            loss += open_loss(
+                position, instrument, mark=Price(Decimal(row["mark"])), rate=rate, stopless_percent=percent
+            )
+            if position.symbol == intent.symbol:
+                value += notional(instrument, volume=position.volume, price=position.price_current, rate=rate)
+        usages.append(
+            Usage(
+                scope=scope,
+                held_loss=_sum(facts["totals"], "held_loss", None if whole else mine),
+                held_margin=_sum(facts["totals"], "held_margin", None if whole else mine),
+                symbol_notional=value + _sum(facts["symbol_held"], "notional", None if whole else mine),
+                realised_today=_sum(facts["realised"], "amount", None if whole else mine),
+                open_loss=loss,
+            )
+        )
+    return tuple(usages)
+
+
+def _sum(rows: list[dict[str, Any]], column: str, user_id: str | None) -> Decimal:
+    return sum((Decimal(row[column]) for row in rows if user_id in {None, row["user_id"]}), ZERO)
+
+
+def _account(facts: dict[str, Any]) -> AccountState | None:
+    account, snapshot = facts["account"], facts["snapshot"]
+    if account is None or snapshot is None:
+        return None
+    return AccountState(
+        currency=Currency(account["currency"]),
+        enabled=account["enabled"],
+        user_enabled=account["user_enabled"],
+        connected=snapshot["connected"],
+        trade_allowed=snapshot["trade_allowed"],
+        leverage=snapshot["leverage"],
+        margin_free=Decimal(snapshot["margin_free"]),
+        read_at=datetime.fromisoformat(snapshot["read_at"]),
+    )
+
+
+def _instrument(row: dict[str, Any]) -> Instrument:
+    return Instrument(
+        symbol=row["symbol"],
+        description=row["description"],
+        currency_base=Currency(row["currency_base"]),
+        currency_profit=Currency(row["currency_profit"]),
+        currency_margin=Currency(row["currency_margin"]),
+        digits=row["digits"],
+        point=Decimal(row["point"]),
+        tick_size=Decimal(row["tick_size"]),
+        tick_value=Decimal(row["tick_value"]),
+        contract_size=Decimal(row["contract_size"]),
+        volume_min=Lots(Decimal(row["volume_min"])),
+        volume_max=Lots(Decimal(row["volume_max"])),
+        volume_step=Lots(Decimal(row["volume_step"])),
+        stops_level_points=row["stops_level_points"],
+        freeze_level_points=row["freeze_level_points"],
+        trade_mode=TradeMode(row["trade_mode"]),
+        execution=Execution(row["execution"]),
+        fillings=tuple(Filling(name) for name in row["fillings"]),
+        order_types=tuple(OrderType(name) for name in row["order_types"]),
+        read_at=datetime.fromisoformat(row["read_at"]),
+    )
+
+
+def _quote(row: dict[str, Any]) -> Quote:
+    return Quote(
+        symbol=row["symbol"],
+        bid=Price(Decimal(row["bid"])),
+        ask=Price(Decimal(row["ask"])),
+        at=datetime.fromisoformat(row["at"]),
+        read_at=datetime.fromisoformat(row["read_at"]),
+    )
+
+
+def _control(row: dict[str, Any]) -> Control:
+    return Control(
+        scope=ControlScope(row["scope"]),
+        scope_id=row["scope_id"],
+        state=ControlState(row["state"]),
+        reason=row["reason"],
+    )
+
+
+def _limit(row: dict[str, Any]) -> Limit:
+    return Limit(
+        name=LimitName(row["name"]),
+        scope=ControlScope.ACCOUNT if row["user_id"] is None else ControlScope.USER,
+        value=Decimal(row["value"]),
+        unit=row["unit"],
+        currency=None if row["currency"] is None else Currency(row["currency"]),
+    )
+
+
+def _position(row: dict[str, Any]) -> BrokerPosition:
+    return BrokerPosition(
+        ticket=row["ticket"],
+        position_id=row["position_id"],
+        magic=row["magic"],
+        symbol=row["symbol"],
+        side=Side(row["side"]),
+        volume=Lots(Decimal(row["volume"])),
+        price_open=Price(Decimal(row["price_open"])),
+        price_current=Price(Decimal(row["price_current"])),
+        stop_loss=None if row["stop_loss"] is None else Price(Decimal(row["stop_loss"])),
+        take_profit=None if row["take_profit"] is None else Price(Decimal(row["take_profit"])),
+        swap=Decimal(row["swap"]),
+        profit=Decimal(row["profit"]),
+        opened_at=datetime.fromisoformat(row["opened_at"]),
+        updated_at=datetime.fromisoformat(row["updated_at"]),
+    )

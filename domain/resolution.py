@@ -1,0 +1,62 @@
+"""What a search under a magic number proves of a send that nobody answered.
+
+1. An order or a fill under the number proves that the broker took it.
+2. Absence is proven only by four complete lists, a history in sync, and a quiet window since the sending
+   process was proven dead: nothing can be in flight any more.
+3. Everything else proves nothing, and says what is missing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from domain.fills import Fill
+from domain.orders import BrokerOrder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The broker's newest record of the order, None where only its fills show; and its fills."""
+
+    order: BrokerOrder | None
+    fills: tuple[Fill, ...]
+
+    @property
+    def broker_order_id(self) -> int:
+        return self.fills[0].broker_order_id if self.order is None else self.order.broker_order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inconclusive:
+    missing: tuple[str, ...]
+
+
+def conclude(
+    *,
+    orders: Sequence[BrokerOrder],
+    history_orders: Sequence[BrokerOrder],
+    fills: Sequence[Fill],
+    position_count: int,
+    in_sync: bool,
+    sender_ended_at: datetime,
+    read_at: datetime,
+    quiet: timedelta,
+) -> Found | Absent | Inconclusive:
+    """Decide on complete lists; a list that could not be read must have raised before."""
+    found = [*history_orders, *orders]
+    if found or fills:
+        return Found(order=found[0] if found else None, fills=tuple(fills))
+    missing = []
+    if position_count:
+        missing.append("the order of a position that already shows under this number")
+    if not in_sync:
+        missing.append("a history in sync with the broker")
+    waited = read_at - sender_ended_at
+    if waited < quiet:
+        missing.append(f"{(quiet - waited).total_seconds():.0f} more quiet seconds since the sender ended")
+    return Inconclusive(missing=tuple(missing)) if missing else Absent()

@@ -1,0 +1,75 @@
+"""The money of a fill as ledger entries: what the account gained on one side, its causes on the other.
+
+1. The entries of one fill sum to zero.
+2. A correction is a new event that reverses the old one; nothing is changed in place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+from domain.attribution import Allocation
+from domain.fills import Fill, FillKind
+from domain.money import ZERO
+
+CASH = "broker_cash"
+
+_MONEY_ACCOUNTS = {
+    FillKind.BALANCE: "external_money",
+    FillKind.CREDIT: "broker_credit",
+    FillKind.CHARGE: "charges",
+    FillKind.CORRECTION: "corrections",
+    FillKind.BONUS: "bonuses",
+    FillKind.COMMISSION: "commission",
+    FillKind.INTEREST: "interest",
+    FillKind.DIVIDEND: "dividends",
+    FillKind.TAX: "taxes",
+    FillKind.CANCELLED: "corrections",
+    FillKind.OTHER: "other_money",
+    FillKind.TRADE: "trading_profit",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerLine:
+    """One line: `account` is the code of a ledger account, the trade's user owns it where there is a trade."""
+
+    account: str
+    trade_id: UUID | None
+    amount: Decimal
+    description: str
+
+
+def event_id(account_id: UUID, ticket: int, revision: int) -> UUID:
+    """The id of a fill's ledger event: the same fill always has the same one."""
+    return uuid5(account_id, f"fill:{ticket}:{revision}")
+
+
+def reversal_id(account_id: UUID, ticket: int, revision: int) -> UUID:
+    return uuid5(account_id, f"fill:{ticket}:{revision}:reversed")
+
+
+def entries(fill: Fill, allocations: Sequence[Allocation]) -> tuple[LedgerLine, ...]:
+    """The lines of a fill, none for one without money. Each line is what the named account gains."""
+    what = f"{fill.kind} {fill.ticket}" if fill.kind is not FillKind.TRADE else f"fill {fill.ticket} {fill.symbol}"
+    causes = [
+        LedgerLine(
+            account=account, trade_id=allocation.trade_id, amount=-amount, description=f"{account} of {what}"
+        )
+        for allocation in allocations
+        for account, amount in (
+            (_MONEY_ACCOUNTS[fill.kind], allocation.profit),
+            ("commission", allocation.commission),
+            ("swap", allocation.swap),
+            ("fees", allocation.fee),
+        )
+        if amount != 0
+    ]
+    cash = -sum((line.amount for line in causes), ZERO)
+    assert cash == fill.cash, "the causes of a fill's money add up to it"
+    if not causes:
+        return ()
+    if cash == 0:
+        return tuple(causes)
+    return (LedgerLine(account=CASH, trade_id=None, amount=cash, description=f"cash of {what}"), *causes)

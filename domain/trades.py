@@ -1,0 +1,66 @@
+"""How far a trade has come: the answer of every step to the workflow that runs it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from domain.money import Lots, Price
+from domain.orders import (
+    FINAL_STATES,
+    OPEN_STATES,
+    BrokerOrder,
+    BrokerOrderState,
+    OrderEvent,
+    OrderState,
+    fill_event,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeProgress:
+    trade_id: UUID
+    body_hash: str
+    state: OrderState
+    magic: int
+    volume: Lots
+    filled_volume: Lots
+    average_price: Price | None
+    broker_order_id: int | None
+    reason: str | None
+    needs_attention: bool
+    closed_at: datetime | None
+    slippage_points: Decimal | None
+    evidence: dict[str, str] | None
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL_STATES
+
+
+_ENDED = {
+    BrokerOrderState.CANCELLED: OrderEvent.CANCELLED,
+    BrokerOrderState.EXPIRED: OrderEvent.EXPIRED,
+    BrokerOrderState.REJECTED: OrderEvent.REJECTED,
+}
+
+
+def event_from_books(
+    state: OrderState, *, order: BrokerOrder | None, filled: Lots, booked: Lots, volume: Lots
+) -> OrderEvent | None:
+    """What the broker's books mean to a trade in `state`; None if they say nothing new.
+
+    `filled` lots have been booked, `booked` of them were known to the trade before. An order that the broker
+    shows as filled moves the trade only by its fills: until they are booked there is nothing to account for.
+    """
+    if filled > booked:
+        return fill_event(state, filled=filled, volume=volume)
+    if state not in OPEN_STATES or order is None:
+        return None
+    ended = _ENDED.get(order.state)
+    if ended is not None:
+        # A part-filled order that ends is never "rejected": what is filled stays filled, the rest is cancelled.
+        return OrderEvent.CANCELLED if filled > 0 and ended is OrderEvent.REJECTED else ended
+    if state in {OrderState.PENDING, OrderState.UNRESOLVED}:
+        return OrderEvent.PLACED
+    return None

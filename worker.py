@@ -1,0 +1,184 @@
+"""The worker process: `python worker.py --role pipeline`, or `--role broker` for the account of its environment.
+
+Everything is wired here by hand: settings → engine, Temporal client, broker → activities → Worker.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client, TLSConfig
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from activities import leases
+from activities.commands import CommandActivities
+from activities.failures import FailureInterceptor
+from activities.feed import FeedActivities
+from activities.sender import Sender, SenderActivities
+from activities.trades import TradeActivities
+from brokers.mt5.adapter import Mt5Broker
+from db.engine import make_engine
+from domain.errors import PipelineError
+from settings import BrokerSettings, PipelineSettings, SettingsError, TemporalSettings
+from workflows.feed import FeedInput, FeedWorkflow
+from workflows.feed import start_options as feed_options
+from workflows.queues import PIPELINE, broker_queue
+from workflows.trade import TradeWorkflow
+
+# Longer than the slowest broker call: a send in flight ends before the worker does.
+DRAIN_MARGIN = timedelta(seconds=5)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def connect_temporal(settings: TemporalSettings) -> Client:
+    tls: bool | TLSConfig = settings.api_key is not None
+    if settings.tls_ca_file or settings.tls_cert_file:
+        tls = TLSConfig(
+            server_root_ca_cert=settings.tls_ca_file.read_bytes() if settings.tls_ca_file else None,
+            client_cert=settings.tls_cert_file.read_bytes() if settings.tls_cert_file else None,
+            client_private_key=settings.tls_key_file.read_bytes() if settings.tls_key_file else None,
+        )
+    return await Client.connect(
+        settings.address,
+        namespace=settings.namespace,
+        data_converter=pydantic_data_converter,
+        api_key=settings.api_key,
+        tls=tls,
+    )
+
+
+async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> None:
+    client = await connect_temporal(settings.temporal)
+    engine = make_engine(settings.database_url, application="pipeline")
+    steps = TradeActivities(engine, data_age_max=settings.quote_age_max, now=now)
+    worker = Worker(
+        client,
+        task_queue=PIPELINE,
+        workflows=[TradeWorkflow, FeedWorkflow],
+        activities=[steps.accept, steps.reserve, steps.settle, steps.read_progress, steps.give_up_sending],
+        interceptors=[FailureInterceptor()],
+        # The sandbox watches over determinism in tests and replays; in service it costs a quarter of the speed.
+        workflow_runner=SandboxedWorkflowRunner() if settings.sandbox else UnsandboxedWorkflowRunner(),
+        # New trades come over the normal queue, running ones over the sticky one; newcomers need their share.
+        nonsticky_to_sticky_poll_ratio=0.6,
+        # After a kill, open workflows wait this long for the worker that is gone.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(seconds=10),
+    )
+    try:
+        async with worker:
+            print("pipeline worker ready", flush=True)
+            await stopping.wait()
+    finally:
+        await engine.dispose()
+
+
+async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
+    client = await connect_temporal(settings.temporal)
+    engine = make_engine(settings.database_url, application=f"broker-{settings.account_slug}")
+    account, lease = await leases.take(
+        engine,
+        settings.account_slug,
+        terminal=f"{settings.terminal}:{settings.terminal_path or 'default'}",
+        ttl=settings.lease_ttl,
+        grace=settings.call_deadline + settings.absence_quiet,
+    )
+    broker = Mt5Broker(
+        terminal=settings.terminal.value,
+        path=settings.terminal_path,
+        login=settings.login,
+        password=settings.password,
+        server=settings.server,
+        server_zone=settings.server_zone,
+        call_deadline=settings.call_deadline,
+        lock_file=settings.state_dir / f"terminal-{account.slug}.lock",
+        lease_number=lease.number,
+    )
+    sender = Sender(
+        account=account,
+        lease=lease,
+        broker=broker,
+        wake_feed=asyncio.Event(),
+        absence_quiet=settings.absence_quiet,
+    )
+    # Renewed while it attaches, too: a terminal may take longer to start than a lease lasts.
+    keeping = asyncio.create_task(leases.keep(engine, lease, ttl=settings.lease_ttl))
+    try:
+        await broker.connect()
+        async with broker_worker(settings, engine, client, sender):
+            await client.start_workflow(
+                FeedWorkflow.run, FeedInput(account_slug=account.slug), **feed_options(account.slug)
+            )
+            print("broker worker ready", flush=True)
+            await first_of(keeping, stopping)
+    finally:
+        keeping.cancel()
+        await broker.close()
+        await engine.dispose()
+
+
+def broker_worker(settings: BrokerSettings, engine: AsyncEngine, client: Client, sender: Sender) -> Worker:
+    orders = SenderActivities(engine, sender, now=now)
+    commands = CommandActivities(engine, sender, data_age_max=settings.quote_age_max, now=now)
+    feed = FeedActivities(engine, sender, client, interval=settings.feed_interval, now=now)
+    return Worker(
+        client,
+        task_queue=broker_queue(sender.account.slug),
+        activities=[orders.submit, orders.resolve, commands.cancel_order, commands.modify_order, feed.follow],
+        interceptors=[FailureInterceptor()],
+        graceful_shutdown_timeout=settings.call_deadline + DRAIN_MARGIN,
+    )
+
+
+async def first_of(keeping: asyncio.Task[None], stopping: asyncio.Event) -> None:
+    """Serve until told to stop; a lost lease ends the service with its error."""
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({keeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if keeping.done():
+        waiting.cancel()
+        keeping.result()
+
+
+async def serve(role: str) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stopping.set)
+        except NotImplementedError:
+            # Windows has no signal handlers on its loop; there the service wrapper's Ctrl-C raises instead.
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
+    if role == "pipeline":
+        await run_pipeline(PipelineSettings.from_environ(os.environ), stopping)
+    else:
+        await run_broker(BrokerSettings.from_environ(os.environ), stopping)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--role", choices=["pipeline", "broker"], required=True)
+    role = parser.parse_args().role
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(serve(role))
+    except SettingsError as error:
+        print(f"{role} worker: {error}", file=sys.stderr)
+        return 2
+    except PipelineError as error:
+        print(f"{role} worker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

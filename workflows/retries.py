@@ -1,0 +1,54 @@
+"""Every timeout and retry of the workflows, named, with its reason."""
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType, ActivityConfig, LocalActivityConfig
+
+# Our own database, idempotent and under a second. `maximum_attempts` is what ends a local activity: the timeouts
+# of one do not stop its retries. A longer backoff than the threshold leaves the workflow task, so that answers
+# and signals are not held up.
+BOOKS = LocalActivityConfig(
+    start_to_close_timeout=timedelta(seconds=5),
+    local_retry_threshold=timedelta(milliseconds=500),
+    retry_policy=RetryPolicy(maximum_attempts=3, initial_interval=timedelta(milliseconds=50)),
+)
+
+# The same work while PostgreSQL is away: visible in the Web UI and patient, because a trade is never given up.
+BOOKS_PATIENT = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)),
+)
+
+# A send happens once: its second attempt would be a second order. The heartbeat tells a dead worker early; the
+# whole covers the broker call's own deadline, the wait for the sender's lane and the booking of the answer.
+SUBMIT = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=90),
+    heartbeat_timeout=timedelta(seconds=3),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=RetryPolicy(maximum_attempts=1),
+)
+
+# Looking up, cancelling and modifying are harmless to repeat.
+BROKER_REPEATABLE = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=60),
+    heartbeat_timeout=timedelta(seconds=5),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)),
+)
+
+# One look-up after another while an outcome is unknown: quick at first, then steady.
+RESOLVE_INTERVALS = (timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds=10))
+
+# The feed signals each change; this poll of the books only guards against a lost signal.
+SAFETY_POLL = timedelta(seconds=30)
+
+FEED = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=6),
+    heartbeat_timeout=timedelta(seconds=5),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=5)),
+)
+
+
+def at_broker(config: ActivityConfig, *, queue: str, summary: str) -> ActivityConfig:
+    """`config` on a broker's queue, with the line that the Web UI shows."""
+    return {**config, "task_queue": queue, "summary": summary}

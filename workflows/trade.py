@@ -1,0 +1,347 @@
+"""One trade: accept → reserve → submit → await fills → settle.
+
+1. `run` does the work from its own argument; updates only wait for it or ask for more.
+2. The books decide: every step returns the trade as they have it, and may be repeated.
+3. A submit is never retried by Temporal; another try is made only where no claim was ever stored.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypedDict, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from temporalio import workflow
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.workflow import ActivityConfig, LocalActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from activities.commands import CancelOrder, CommandActivities, ModifyOrder
+    from activities.commands import CommandAnswer as OrderCommandAnswer
+    from activities.sender import ResolveTrade, SenderActivities, SubmitTrade
+    from activities.trades import AcceptTrade, TradeActivities, TradeStep
+    from db.commands import Command
+    from domain.errors import CommandConflict, NotCancellable
+    from domain.orders import Changes, OrderIntent, OrderState
+    from domain.trades import TradeProgress
+    from workflows import cards
+    from workflows.queues import PIPELINE, broker_queue
+    from workflows.retries import (
+        BOOKS,
+        BOOKS_PATIENT,
+        BROKER_REPEATABLE,
+        RESOLVE_INTERVALS,
+        SAFETY_POLL,
+        SUBMIT,
+        at_broker,
+    )
+    from workflows.search_attributes import ACCOUNT, NEEDS_ATTENTION, STATE, SYMBOL, USER
+
+OPENED_UPDATE_ID = "opened"
+FIRST_ATTEMPT = 1
+
+_COMMANDABLE = frozenset({OrderState.PENDING, OrderState.WORKING, OrderState.PARTIALLY_FILLED})
+_START_MARGIN = timedelta(seconds=1)
+
+Step = TypeVar("Step")
+Asked = TypeVar("Asked")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeInput:
+    intent: OrderIntent
+    account_slug: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeAck:
+    """The first answer. Another `body_hash` than the caller's means that the id belongs to another order."""
+
+    trade_id: UUID
+    body_hash: str
+    state: OrderState
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelTrade:
+    key: str
+    requested_by: UUID
+    body_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifyTrade:
+    key: str
+    requested_by: UUID
+    body_hash: str
+    changes: Changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandAnswer:
+    """`outcome` is done, refused or unknown; with `conflict`, the key was used for another command."""
+
+    outcome: str
+    reason: str | None
+    state: OrderState
+    conflict: bool
+
+
+class StartOptions(TypedDict):
+    id: str
+    task_queue: str
+    static_summary: str
+    search_attributes: TypedSearchAttributes
+    id_conflict_policy: WorkflowIDConflictPolicy
+    id_reuse_policy: WorkflowIDReusePolicy
+
+
+def workflow_id(user_id: UUID, client_order_id: str) -> str:
+    return f"trade-{user_id}-{client_order_id}"
+
+
+def trade_id(user_id: UUID, client_order_id: str) -> UUID:
+    """The id of the trade, known before anything is stored: the same order always has the same one."""
+    return uuid5(NAMESPACE_URL, workflow_id(user_id, client_order_id))
+
+
+def start_options(trade: TradeInput) -> StartOptions:
+    intent = trade.intent
+    return {
+        "id": workflow_id(intent.user_id, intent.client_order_id),
+        "task_queue": PIPELINE,
+        "static_summary": str(intent),
+        "search_attributes": TypedSearchAttributes(
+            [
+                SearchAttributePair(USER, str(intent.user_id)),
+                SearchAttributePair(ACCOUNT, trade.account_slug),
+                SearchAttributePair(SYMBOL, intent.symbol),
+                SearchAttributePair(STATE, OrderState.PENDING.value),
+                SearchAttributePair(NEEDS_ATTENTION, False),
+            ]
+        ),
+        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+        # Temporal forgets closed ids after its retention; the unique key in the books never does.
+        "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    }
+
+
+@workflow.defn
+class TradeWorkflow:
+    @workflow.init
+    def __init__(self, trade: TradeInput) -> None:
+        self._intent = trade.intent
+        self._queue = broker_queue(trade.account_slug)
+        self._step = TradeStep(trade_id=trade.intent.trade_id)
+        self._progress: TradeProgress | None = None
+        self._decided = False
+        self._news = False
+        self._search_count = 0
+        self._shown = (OrderState.PENDING, False)
+
+    @workflow.run
+    async def run(self, trade: TradeInput) -> TradeAck:  # noqa: ARG002 - `__init__` has taken it
+        progress = await self._accept()
+        if progress.body_hash == self._intent.body_hash:
+            if progress.state is OrderState.PENDING:
+                progress = await self._reserve()
+            if progress.state is OrderState.PENDING:
+                progress = await self._submit()
+            while not progress.final:
+                self._rest(progress)
+                if progress.state is OrderState.UNRESOLVED:
+                    progress = await self._resolve()
+                else:
+                    progress = await self._await_fills()
+            progress = await self._settle()
+            self._rest(progress)
+        self._decided = True
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self._ack()
+
+    @workflow.update(description="the first answer to the trader, once the trade is decided")
+    async def opened(self) -> TradeAck:
+        await workflow.wait_condition(lambda: self._decided)
+        return self._ack()
+
+    @workflow.update(description="cancel what is not filled; a fill may beat it")
+    async def cancel(self, command: CancelTrade) -> CommandAnswer:
+        return await self._carry_out(
+            CommandActivities.cancel_order,
+            CancelOrder(command=self._stored("cancel", command)),
+            summary=f"cancel {self._intent}",
+        )
+
+    @workflow.update(description="change the levels of a working order")
+    async def modify(self, command: ModifyTrade) -> CommandAnswer:
+        return await self._carry_out(
+            CommandActivities.modify_order,
+            ModifyOrder(command=self._stored("modify", command), changes=command.changes),
+            summary=f"modify {self._intent}",
+        )
+
+    @cancel.validator
+    def _may_cancel(self, command: CancelTrade) -> None:  # noqa: ARG002 - the signature is the update's
+        self._check_commandable()
+
+    @modify.validator
+    def _may_modify(self, command: ModifyTrade) -> None:  # noqa: ARG002 - the signature is the update's
+        self._check_commandable()
+
+    @workflow.signal(description="the books have news of this trade")
+    def booked(self) -> None:
+        self._news = True
+
+    async def _accept(self) -> TradeProgress:
+        accepted = AcceptTrade(intent=self._intent, workflow_id=workflow.info().workflow_id)
+        return await self._books(TradeActivities.accept, accepted, summary="store the intent")
+
+    async def _reserve(self) -> TradeProgress:
+        return await self._books(TradeActivities.reserve, self._step, summary="reserve risk")
+
+    async def _submit(self) -> TradeProgress:
+        progress = self._known()
+        while progress.state is OrderState.PENDING:
+            options = at_broker(SUBMIT, queue=self._queue, summary=f"send {self._intent}")
+            # No sender by the deadline means that the broker is out of reach, and nothing has left.
+            options["schedule_to_start_timeout"] = max(self._intent.submit_by - workflow.now(), _START_MARGIN)
+            try:
+                progress = self._take(
+                    await workflow.execute_activity_method(
+                        SenderActivities.submit,
+                        SubmitTrade(trade_id=self._intent.trade_id, number=FIRST_ATTEMPT),
+                        **options,
+                    )
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                workflow.logger.warning("the submit ended without an answer: %s", error.cause)
+                progress = await self._books(
+                    TradeActivities.give_up_sending, self._step, summary="judge a submit without an answer"
+                )
+        return progress
+
+    async def _resolve(self) -> TradeProgress:
+        """Wait a little, then search the broker's lists once for what became of the send."""
+        wait = RESOLVE_INTERVALS[min(self._search_count, len(RESOLVE_INTERVALS) - 1)]
+        self._search_count += 1
+        await workflow.sleep(wait, summary="before the next search")
+        return self._take(
+            await workflow.execute_activity_method(
+                SenderActivities.resolve,
+                ResolveTrade(trade_id=self._intent.trade_id),
+                **at_broker(BROKER_REPEATABLE, queue=self._queue, summary="search for the order"),
+            )
+        )
+
+    async def _await_fills(self) -> TradeProgress:
+        """Wait until the feed booked something; the slow poll is for a signal that got lost."""
+        try:
+            await workflow.wait_condition(lambda: self._news, timeout=SAFETY_POLL, timeout_summary="safety poll")
+        except TimeoutError:
+            workflow.logger.debug("no news within the safety poll")
+        self._news = False
+        return await self._books(TradeActivities.read_progress, self._step, summary="read the books")
+
+    async def _settle(self) -> TradeProgress:
+        return await self._books(TradeActivities.settle, self._step, summary="settle")
+
+    async def _books(
+        self, step: Callable[[TradeActivities, Step], Awaitable[TradeProgress]], argument: Step, *, summary: str
+    ) -> TradeProgress:
+        """A step in our own database: in this very task, or patiently while PostgreSQL is away."""
+        try:
+            local: LocalActivityConfig = {**BOOKS, "summary": summary}
+            progress = await workflow.execute_local_activity_method(step, argument, **local)
+        except FailureError as error:
+            # A local activity's own failure arrives bare, not wrapped as a regular one's.
+            if is_cancelled_exception(error) or getattr(root(error), "non_retryable", False):
+                raise
+            patient: ActivityConfig = {**BOOKS_PATIENT, "summary": summary}
+            progress = await workflow.execute_activity_method(step, argument, **patient)
+        return self._take(progress)
+
+    async def _carry_out(
+        self,
+        step: Callable[[CommandActivities, Asked], Awaitable[OrderCommandAnswer]],
+        argument: Asked,
+        *,
+        summary: str,
+    ) -> CommandAnswer:
+        await workflow.wait_condition(lambda: self._known_state() is not OrderState.PENDING)
+        try:
+            answer = await workflow.execute_activity_method(
+                step, argument, **at_broker(BROKER_REPEATABLE, queue=self._queue, summary=summary)
+            )
+        except ActivityError as error:
+            cause = root(error)
+            if not isinstance(cause, ApplicationError) or not cause.non_retryable:
+                raise
+            return CommandAnswer(
+                outcome="refused",
+                reason=cause.message,
+                state=self._known().state,
+                conflict=cause.type == CommandConflict.code,
+            )
+        # `run` may have read the books meanwhile; it reads them again, so the newer state always wins.
+        self._news = True
+        return CommandAnswer(
+            outcome=answer.result.outcome,
+            reason=answer.result.reason,
+            state=answer.progress.state,
+            conflict=False,
+        )
+
+    def _stored(self, kind: str, asked: CancelTrade | ModifyTrade) -> Command:
+        return Command(
+            trade_id=self._intent.trade_id,
+            key=asked.key,
+            kind=kind,
+            body_hash=asked.body_hash,
+            requested_by=asked.requested_by,
+        )
+
+    def _check_commandable(self) -> None:
+        state = self._known_state()
+        if state not in _COMMANDABLE:
+            raise ApplicationError(str(NotCancellable(state)), type=NotCancellable.code)
+
+    def _take(self, progress: TradeProgress) -> TradeProgress:
+        self._progress = progress
+        return progress
+
+    def _known(self) -> TradeProgress:
+        assert self._progress is not None, "the trade is accepted before anything else"
+        return self._progress
+
+    def _known_state(self) -> OrderState:
+        return OrderState.PENDING if self._progress is None else self._progress.state
+
+    def _rest(self, progress: TradeProgress) -> None:
+        """Show a state in which an operator may find the trade, and let the waiting caller have it."""
+        workflow.set_current_details(cards.card(self._intent, progress))
+        showing = (progress.state, progress.needs_attention)
+        if showing != self._shown:
+            workflow.upsert_search_attributes(
+                [STATE.value_set(progress.state.value), NEEDS_ATTENTION.value_set(progress.needs_attention)]
+            )
+            self._shown = showing
+        self._decided = True
+
+    def _ack(self) -> TradeAck:
+        progress = self._known()
+        return TradeAck(trade_id=progress.trade_id, body_hash=progress.body_hash, state=progress.state)
+
+
+def root(error: BaseException) -> BaseException:
+    """The failure inside the wrappers that Temporal puts around it."""
+    while isinstance(error, ActivityError) and error.cause is not None:
+        error = error.cause
+    return error
