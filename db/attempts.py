@@ -44,10 +44,11 @@ async def claim(connection: AsyncConnection, trade: Trade, *, number: int, lease
 
 
 async def newest(connection: AsyncConnection, trade_id: UUID) -> Attempt | None:
+    """The latest claim of a trade whose row the caller has locked: claims are made behind that lock."""
     query = (
         select(send_attempts).where(send_attempts.c.trade_id == trade_id).order_by(send_attempts.c.number.desc())
     )
-    row = (await connection.execute(query.limit(1).with_for_update())).mappings().one_or_none()
+    row = (await connection.execute(query.limit(1))).mappings().one_or_none()
     return None if row is None else _attempt(row)
 
 

@@ -29,6 +29,9 @@ SUBMIT = ActivityConfig(
     retry_policy=RetryPolicy(maximum_attempts=1),
 )
 
+# Before another try of a submit that failed without having claimed anything.
+SUBMIT_PAUSE = timedelta(milliseconds=500)
+
 # Looking up, cancelling and modifying are harmless to repeat.
 BROKER_REPEATABLE = ActivityConfig(
     start_to_close_timeout=timedelta(seconds=60),

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         RESOLVE_INTERVALS,
         SAFETY_POLL,
         SUBMIT,
+        SUBMIT_PAUSE,
         at_broker,
     )
     from workflows.search_attributes import ACCOUNT, NEEDS_ATTENTION, STATE, SYMBOL, USER
@@ -226,6 +227,8 @@ class TradeWorkflow:
                 progress = await self._books(
                     TradeActivities.give_up_sending, self._step, summary="judge a submit without an answer"
                 )
+                if progress.state is OrderState.PENDING:
+                    await workflow.sleep(SUBMIT_PAUSE, summary="before another try, nothing was claimed")
         return progress
 
     async def _resolve(self) -> TradeProgress:

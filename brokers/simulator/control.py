@@ -1,0 +1,120 @@
+"""A hand on the simulated broker, for tests: move the market, script outcomes, audit the books."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+from brokers.simulator.client import Address, Connection, TerminalError
+from brokers.simulator.faults import Fault, to_wire
+from brokers.simulator.market import Side
+from brokers.simulator.records import ZERO, Deal, Order, Position
+from brokers.simulator.store import record_of
+
+EVERY_SYMBOL = "*"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Send:
+    """One order_send as the terminal saw it; `answer` is the result row, an error, or the fault that ate it."""
+
+    time_msc: int
+    fence: int | None
+    magic: int
+    request: dict[str, Any]
+    answer: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """Everything the broker has on record."""
+
+    balance: Decimal
+    orders: tuple[Order, ...]
+    deals: tuple[Deal, ...]
+    positions: tuple[Position, ...]
+    sends: tuple[Send, ...]
+
+
+class ControlRefused(Exception):
+    """The terminal would not do it; the text says why."""
+
+
+class Control:
+    """Control calls over a connection of their own."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._connection = Connection(Address(host, port), connect_seconds=5.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def tick(self, symbol: str, bid: Decimal | str, ask: Decimal | str) -> None:
+        """Publish a quote; all it triggers has happened on return."""
+        self._ask("tick", symbol=symbol, bid=str(bid), ask=str(ask))
+
+    def hold_market(self, symbol: str = EVERY_SYMBOL) -> None:
+        """Stop the symbol's own ticks, so that only `tick` moves it."""
+        self._ask("hold_market", symbol=symbol)
+
+    def release_market(self, symbol: str = EVERY_SYMBOL) -> None:
+        self._ask("release_market", symbol=symbol)
+
+    def script(self, symbol: str, outcomes: Iterable[Fault], *, op: str = "order_send") -> None:
+        """Queue outcomes for the next calls of `op` on the symbol, `*` for any; each is used once."""
+        self._ask("script", op=op, symbol=symbol, outcomes=[to_wire(outcome) for outcome in outcomes])
+
+    def clear_faults(self) -> None:
+        self._ask("clear_faults")
+
+    def books(self) -> Audit:
+        answer = self._ask("books")
+        return Audit(
+            balance=Decimal(answer["balance"]),
+            orders=tuple(record_of(Order, row) for row in answer["orders"]),
+            deals=tuple(record_of(Deal, row) for row in answer["deals"]),
+            positions=tuple(record_of(Position, row) for row in answer["positions"]),
+            sends=tuple(Send(**send) for send in answer["sends"]),
+        )
+
+    def counts(self) -> dict[int, int]:
+        """Opening executions per magic: orders with at least one deal that opened or reversed."""
+        return {int(magic): count for magic, count in self._ask("counts").items()}
+
+    def deposit(self, amount: Decimal | str) -> int:
+        """The ticket of the balance deal."""
+        return int(self._ask("deposit", amount=str(amount)))
+
+    def manual_trade(
+        self, symbol: str, side: Side, lots: Decimal | str, *, sl: Decimal = ZERO, tp: Decimal = ZERO
+    ) -> int:
+        """Trade by hand in the terminal, with magic 0; returns the order's ticket."""
+        return int(self._ask("manual_trade", symbol=symbol, side=side, lots=str(lots), sl=str(sl), tp=str(tp)))
+
+    def manual_close(self, ticket: int, lots: Decimal | str | None = None) -> list[int]:
+        """Close by hand, with magic 0; returns the deals' tickets."""
+        return list(self._ask("manual_close", ticket=ticket, lots=None if lots is None else str(lots)))
+
+    def set_symbol(self, symbol: str, **terms: Any) -> None:
+        """Change contract terms (trade_mode, session_open, stops_level, …) until the terminal restarts."""
+        plain = {name: str(v) if isinstance(v, Decimal) else v for name, v in terms.items()}
+        self._ask("set_symbol", symbol=symbol, terms=plain)
+
+    def set_switches(self, **switches: Any) -> None:
+        """Flip permissions (connected, trade_allowed, …) or `exits_keep_magic` until the terminal restarts."""
+        self._ask("set_switches", switches=switches)
+
+    def _ask(self, op: str, /, **args: Any) -> Any:
+        try:
+            return self._connection.ask(f"control.{op}", args)
+        except TerminalError as error:
+            raise ControlRefused(error.args[1]) from error

@@ -1,0 +1,55 @@
+"""Real parts for all tests: a PostgreSQL server and a Temporal server, each started once when first asked for."""
+
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from stack.temporal import binary, dynamic_config_flags, prepare_namespace
+from tests.databases import Database, cloned_database, make_template, running_postgres
+from workflows.search_attributes import KEYS
+
+_clones = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+async def postgres_admin_url() -> AsyncIterator[str]:
+    """The superuser's URL of a server that lives as long as the test run."""
+    async with running_postgres() as admin_url:
+        yield admin_url
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(postgres_admin_url: str) -> str:
+    """The superuser's URL of a server that holds the roles and the migrated template."""
+    await make_template(postgres_admin_url)
+    return postgres_admin_url
+
+
+@pytest.fixture
+async def database(migrated_template: str) -> AsyncIterator[Database]:
+    """A freshly migrated database for one test: `database.urls["api"]`, `database.engine("pipeline")`."""
+    async with cloned_database(migrated_template, name=f"nexus_test_{next(_clones)}") as clone:
+        yield clone
+
+
+@pytest.fixture(scope="session")
+async def temporal_env() -> AsyncIterator[WorkflowEnvironment]:
+    """A real dev server in memory, with the stack's settings and search attributes."""
+    env = await WorkflowEnvironment.start_local(
+        data_converter=pydantic_data_converter,
+        dev_server_existing_path=str(binary()),
+        dev_server_log_level="error",
+        dev_server_extra_args=dynamic_config_flags(),
+    )
+    async with env:
+        await prepare_namespace(env.client, KEYS)
+        yield env
+
+
+@pytest.fixture
+def temporal_client(temporal_env: WorkflowEnvironment) -> Client:
+    return temporal_env.client
