@@ -1,0 +1,24 @@
+"""What the README shows of the trade's life is what the code does."""
+
+import re
+from pathlib import Path
+
+from domain.orders import FINAL_STATES, TRANSITIONS
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_diagram_shows_every_transition_and_no_other() -> None:
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): ([\w ]+)$", README, flags=re.MULTILINE))
+
+    assert drawn == {
+        (str(state), str(target), event.replace("_", " "))
+        for state, moves in TRANSITIONS.items()
+        for event, target in moves.items()
+    }
+
+
+def test_final_states_are_named() -> None:
+    sentence = next(line for line in README.splitlines() if "are final" in line)
+
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(FINAL_STATES)
