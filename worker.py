@@ -65,7 +65,7 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
         client,
         task_queue=PIPELINE,
         workflows=[TradeWorkflow, FeedWorkflow],
-        activities=[steps.accept, steps.reserve, steps.settle, steps.read_progress, steps.give_up_sending],
+        activities=steps.activities,
         interceptors=[FailureInterceptor()],
         # The sandbox watches over determinism in tests and replays; in service it costs a quarter of the speed.
         workflow_runner=SandboxedWorkflowRunner() if settings.sandbox else UnsandboxedWorkflowRunner(),
@@ -134,7 +134,14 @@ def broker_worker(settings: BrokerSettings, engine: AsyncEngine, client: Client,
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
-        activities=[orders.submit, orders.resolve, commands.cancel_order, commands.modify_order, feed.follow],
+        activities=[
+            orders.submit,
+            orders.resolve,
+            commands.cancel_order,
+            commands.modify_order,
+            feed.follow,
+            feed.refresh,
+        ],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=settings.call_deadline + DRAIN_MARGIN,
     )

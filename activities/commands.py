@@ -52,6 +52,11 @@ class CommandActivities:
         self._data_age_max = data_age_max
         self._now = now
 
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [self.cancel_order, self.modify_order]
+
     @activity.defn(name="cancel_order")
     async def cancel_order(self, step: CancelOrder) -> CommandAnswer:
         async with heartbeating():

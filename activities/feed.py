@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
@@ -57,6 +58,11 @@ class FeedActivities:
         self._interval = interval
         self._now = now
 
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [self.follow, self.refresh]
+
     @activity.defn(name="follow")
     async def follow(self, step: FollowAccount) -> None:
         """Follow the account for some hours; the workflow then starts the next stretch."""
@@ -74,6 +80,14 @@ class FeedActivities:
             except BrokerUnavailable as error:
                 activity.logger.warning("the terminal gave no reading: %s", error)
             await self._pause()
+
+    @activity.defn(name="refresh")
+    async def refresh(self, step: FollowAccount) -> None:
+        """Read the market once, now: for a decision that found the feed's data missing or too old."""
+        assert step.account_slug == self._sender.account.slug, "a refresh reads the account of its sender"
+        async with self._engine.connect() as connection:
+            symbols = await snapshots.known_symbols(connection, self._sender.account.id)
+        await self._write(await self._sender.broker.read_market(symbols, deals_since=self._now()))
 
     async def _cycle(self, stretch: "_Stretch") -> None:
         now = self._now()

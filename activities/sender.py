@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func
@@ -75,6 +76,11 @@ class SenderActivities:
         self._engine = engine
         self._sender = sender
         self._now = now
+
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [self.submit, self.resolve]
 
     @activity.defn(name="submit")
     async def submit(self, step: SubmitTrade) -> TradeProgress:

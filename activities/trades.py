@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -31,11 +32,32 @@ class TradeStep:
     trade_id: UUID
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReserveTrade:
+    """`last` decides on the data that is there, however old; before that, old data only asks for newer."""
+
+    trade_id: UUID
+    last: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reserved:
+    """`stale` says that nothing was decided, because the feed's data is missing or too old."""
+
+    progress: TradeProgress
+    stale: bool
+
+
 class TradeActivities:
     def __init__(self, engine: AsyncEngine, *, data_age_max: timedelta, now: Callable[[], datetime]) -> None:
         self._engine = engine
         self._data_age_max = data_age_max
         self._now = now
+
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [self.accept, self.reserve, self.settle, self.read_progress, self.give_up_sending]
 
     @activity.defn(name="accept")
     async def accept(self, step: AcceptTrade) -> TradeProgress:
@@ -45,12 +67,12 @@ class TradeActivities:
         return trade.progress
 
     @activity.defn(name="reserve")
-    async def reserve(self, step: TradeStep) -> TradeProgress:
+    async def reserve(self, step: ReserveTrade) -> Reserved:
         """Run the gates under the locks; hold what passes, deny what does not."""
         async with self._engine.begin() as connection:
             trade = await trades.lock(connection, step.trade_id)
             if trade.state is not OrderState.PENDING or await reservations.is_held(connection, trade.id):
-                return trade.progress
+                return Reserved(progress=trade.progress, stale=False)
             await locks.take(connection, locks.Queue.RESERVING, trade.intent.account_id)
             await reservations.lock_totals(connection, trade.intent.account_id, trade.intent.user_id)
             # The clock is read behind the locks: a wait for them may outlast a quote or a day.
@@ -61,8 +83,10 @@ class TradeActivities:
                 case Approved() as approved:
                     trade = await _hold(connection, trade, approved)
                 case Denied() as denied:
+                    if denied.for_want_of_data and not step.last:
+                        return Reserved(progress=trade.progress, stale=True)
                     trade = await _deny(connection, trade, denied)
-        return trade.progress
+        return Reserved(progress=trade.progress, stale=False)
 
     @activity.defn(name="settle")
     async def settle(self, step: TradeStep) -> TradeProgress:

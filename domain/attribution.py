@@ -60,13 +60,14 @@ class _Part:
 
 def allocate(fill: Fill, *, maker: UUID | None, openers: Sequence[Opener]) -> tuple[Allocation, ...]:
     """Split `fill` over the `openers` of its position, oldest first; `maker` is the trade whose order made it."""
-    if fill.kind is not FillKind.TRADE:
+    if fill.kind is not FillKind.TRADE or fill.volume == 0:
         owner = maker if maker is not None else next((o.trade_id for o in openers), None)
         return _with_money(fill, [_Part(trade_id=owner, role=AllocationRole.MONEY, volume=fill.volume)])
     if fill.entry is Entry.IN:
         return _with_money(fill, [_Part(trade_id=maker, role=AllocationRole.OPEN, volume=fill.volume)])
     if fill.entry is Entry.INOUT:
-        closing = min(fill.volume, Lots(sum((o.volume for o in openers), ZERO)))
+        # A holding from before our first record may have been closed beyond what its openers show.
+        closing = min(fill.volume, Lots(sum((max(o.volume, ZERO) for o in openers), ZERO)))
         parts = _closing(openers, closing)
         rest = Lots(fill.volume - closing)
         if rest > 0:

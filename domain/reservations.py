@@ -45,13 +45,11 @@ class Amounts:
         assert ZERO <= volume <= self.volume, "a share lies within its claim"
         if volume == self.volume:
             return self
-        part = volume / self.volume
-        return Amounts(
-            volume=volume,
-            loss=min(self.loss, round_against_us(self.loss * part, CENT)),
-            notional=min(self.notional, round_against_us(self.notional * part, CENT)),
-            margin=min(self.margin, round_against_us(self.margin * part, CENT)),
-        )
+
+        def part(amount: Decimal) -> Decimal:
+            return min(amount, round_against_us(amount * volume / self.volume, CENT))
+
+        return Amounts(volume=volume, loss=part(self.loss), notional=part(self.notional), margin=part(self.margin))
 
 
 NOTHING = Amounts(volume=Lots(ZERO), loss=ZERO, notional=ZERO, margin=ZERO)

@@ -97,6 +97,16 @@ class Approved:
 class Denied:
     denials: tuple[Denial, ...]
 
+    @property
+    def for_want_of_data(self) -> bool:
+        """Whether missing or old data is among the reasons, so that newer data may change the answer."""
+        return any(denial.code in _WANTING for denial in self.denials)
+
+
+_WANTING = frozenset(
+    {"account_unknown", "account_stale", "quote_missing", "quote_stale", "rate_missing", "exposure_unknown"}
+)
+
 
 def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
     """Run every gate. Gates that need data which an earlier gate found missing are left out."""

@@ -199,7 +199,7 @@ def pipeline_worker(database: Database, client: Client) -> Worker:
         client,
         task_queue=PIPELINE,
         workflows=[TradeWorkflow, FeedWorkflow],
-        activities=[steps.accept, steps.reserve, steps.settle, steps.read_progress, steps.give_up_sending],
+        activities=steps.activities,
         interceptors=[FailureInterceptor()],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(seconds=5),
@@ -214,7 +214,14 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
-        activities=[orders.submit, orders.resolve, commands.cancel_order, commands.modify_order, feed.follow],
+        activities=[
+            orders.submit,
+            orders.resolve,
+            commands.cancel_order,
+            commands.modify_order,
+            feed.follow,
+            feed.refresh,
+        ],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
@@ -258,9 +265,7 @@ async def _sender(engine: AsyncEngine, terminal: Terminal, *, slug: str, folder:
         lock_file=folder / "terminal.lock",
         lease_number=lease.number,
     )
-    return Sender(
-        account=account, lease=lease, broker=broker, wake_feed=asyncio.Event(), absence_quiet=QUIET
-    )
+    return Sender(account=account, lease=lease, broker=broker, wake_feed=asyncio.Event(), absence_quiet=QUIET)
 
 
 async def _has_quotes(desk: Desk) -> bool:

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypedDict, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -24,8 +24,9 @@ from temporalio.workflow import ActivityConfig, LocalActivityConfig
 with workflow.unsafe.imports_passed_through():
     from activities.commands import CancelOrder, CommandActivities, ModifyOrder
     from activities.commands import CommandAnswer as OrderCommandAnswer
+    from activities.feed import FeedActivities, FollowAccount
     from activities.sender import ResolveTrade, SenderActivities, SubmitTrade
-    from activities.trades import AcceptTrade, TradeActivities, TradeStep
+    from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeStep
     from db.commands import Command
     from domain.errors import CommandConflict, NotCancellable
     from domain.orders import Changes, OrderIntent, OrderState
@@ -51,6 +52,7 @@ _COMMANDABLE = frozenset({OrderState.PENDING, OrderState.WORKING, OrderState.PAR
 _START_MARGIN = timedelta(seconds=1)
 
 Step = TypeVar("Step")
+Answer = TypeVar("Answer")
 Asked = TypeVar("Asked")
 
 
@@ -138,6 +140,7 @@ class TradeWorkflow:
     @workflow.init
     def __init__(self, trade: TradeInput) -> None:
         self._intent = trade.intent
+        self._account_slug = trade.account_slug
         self._queue = broker_queue(trade.account_slug)
         self._step = TradeStep(trade_id=trade.intent.trade_id)
         self._progress: TradeProgress | None = None
@@ -201,10 +204,29 @@ class TradeWorkflow:
 
     async def _accept(self) -> TradeProgress:
         accepted = AcceptTrade(intent=self._intent, workflow_id=workflow.info().workflow_id)
-        return await self._books(TradeActivities.accept, accepted, summary="store the intent")
+        return self._take(await self._books(TradeActivities.accept, accepted, summary="store the intent"))
 
     async def _reserve(self) -> TradeProgress:
-        return await self._books(TradeActivities.reserve, self._step, summary="reserve risk")
+        """Hold the risk, on the feed's data; where that is missing or old, once more on the broker's own."""
+        wanted = ReserveTrade(trade_id=self._intent.trade_id, last=False)
+        reserved = await self._books(TradeActivities.reserve, wanted, summary="reserve risk")
+        if reserved.stale:
+            await self._refresh()
+            wanted = replace(wanted, last=True)
+            reserved = await self._books(TradeActivities.reserve, wanted, summary="reserve risk on fresh data")
+        return self._take(reserved.progress)
+
+    async def _refresh(self) -> None:
+        options = at_broker(BROKER_REPEATABLE, queue=self._queue, summary="read account and market")
+        options["schedule_to_close_timeout"] = max(self._intent.submit_by - workflow.now(), _START_MARGIN)
+        step = FollowAccount(account_slug=self._account_slug)
+        try:
+            await workflow.execute_activity_method(FeedActivities.refresh, step, **options)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            # The gates then say themselves what they are missing.
+            workflow.logger.warning("the broker could not be read: %s", error.cause)
 
     async def _submit(self) -> TradeProgress:
         progress = self._known()
@@ -224,8 +246,9 @@ class TradeWorkflow:
                 if is_cancelled_exception(error):
                     raise
                 workflow.logger.warning("the submit ended without an answer: %s", error.cause)
-                progress = await self._books(
-                    TradeActivities.give_up_sending, self._step, summary="judge a submit without an answer"
+                judge = TradeActivities.give_up_sending
+                progress = self._take(
+                    await self._books(judge, self._step, summary="judge a submit without an answer")
                 )
                 if progress.state is OrderState.PENDING:
                     await workflow.sleep(SUBMIT_PAUSE, summary="before another try, nothing was claimed")
@@ -251,25 +274,24 @@ class TradeWorkflow:
         except TimeoutError:
             workflow.logger.debug("no news within the safety poll")
         self._news = False
-        return await self._books(TradeActivities.read_progress, self._step, summary="read the books")
+        return self._take(await self._books(TradeActivities.read_progress, self._step, summary="read the books"))
 
     async def _settle(self) -> TradeProgress:
-        return await self._books(TradeActivities.settle, self._step, summary="settle")
+        return self._take(await self._books(TradeActivities.settle, self._step, summary="settle"))
 
     async def _books(
-        self, step: Callable[[TradeActivities, Step], Awaitable[TradeProgress]], argument: Step, *, summary: str
-    ) -> TradeProgress:
+        self, step: Callable[[TradeActivities, Step], Awaitable[Answer]], argument: Step, *, summary: str
+    ) -> Answer:
         """A step in our own database: in this very task, or patiently while PostgreSQL is away."""
         try:
             local: LocalActivityConfig = {**BOOKS, "summary": summary}
-            progress = await workflow.execute_local_activity_method(step, argument, **local)
+            return await workflow.execute_local_activity_method(step, argument, **local)
         except FailureError as error:
             # A local activity's own failure arrives bare, not wrapped as a regular one's.
             if is_cancelled_exception(error) or getattr(root(error), "non_retryable", False):
                 raise
             patient: ActivityConfig = {**BOOKS_PATIENT, "summary": summary}
-            progress = await workflow.execute_activity_method(step, argument, **patient)
-        return self._take(progress)
+            return await workflow.execute_activity_method(step, argument, **patient)
 
     async def _carry_out(
         self,
