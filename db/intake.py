@@ -17,7 +17,7 @@ from domain.orders import OrderState, Side
 # A close without an account takes the one that holds the position. A position belongs to the user whose order
 # opened it, and the broker numbers it by that order; one that no order of ours opened is anybody's of the account.
 _INTAKE = text("""
-    SELECT u.username, u.role, u.enabled,
+    SELECT u.role, u.enabled,
            t.body_hash, t.state, t.workflow_id, ta.slug AS trade_account,
            a.id AS account_id, a.slug AS account_slug, coalesce(a.candidates, 0) AS candidates,
            row_to_json(i)::text AS instrument, row_to_json(p)::text AS position
@@ -83,7 +83,6 @@ class OpenPosition:
 class Intake:
     """`account` is None unless exactly one fits; `account_count` says how many do."""
 
-    username: str
     role: Role
     enabled: bool
     known: KnownTrade | None
@@ -111,7 +110,6 @@ async def read_intake(connection: AsyncConnection, question: IntakeQuestion) -> 
 
 def _intake(row: RowMapping) -> Intake:
     return Intake(
-        username=row["username"],
         role=Role(row["role"]),
         enabled=row["enabled"],
         known=None if row["body_hash"] is None else _known(row),

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.jsons import loads
@@ -130,10 +130,23 @@ async def read_status(connection: AsyncConnection, *, user_id: UUID | None) -> d
 
 
 def _conditions(wanted: EntryFilter) -> list[ColumnElement[bool]]:
-    fields = (
-        (ledger_accounts.c.user_id, wanted.user_id),
-        (broker_accounts.c.slug, wanted.account),
-        (ledger_accounts.c.code, wanted.code),
-        (ledger_entries.c.trade_id, wanted.trade_id),
-    )
-    return [column == value for column, value in fields if value is not None]
+    conditions = [
+        column == value
+        for column, value in ((broker_accounts.c.slug, wanted.account), (ledger_accounts.c.code, wanted.code))
+        if value is not None
+    ]
+    if wanted.user_id is not None or wanted.trade_id is not None:
+        conditions.append(ledger_entries.c.event_id.in_(_events_of(wanted)))
+    return conditions
+
+
+def _events_of(wanted: EntryFilter) -> Select[tuple[UUID]]:
+    """The events with a line of the user and the trade; their other lines, cash above all, belong to nobody."""
+    lines = ledger_entries.alias()
+    owners = ledger_accounts.alias()
+    query = select(lines.c.event_id).join(owners, owners.c.id == lines.c.ledger_account_id)
+    if wanted.user_id is not None:
+        query = query.where(owners.c.user_id == wanted.user_id)
+    if wanted.trade_id is not None:
+        query = query.where(lines.c.trade_id == wanted.trade_id)
+    return query

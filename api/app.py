@@ -1,0 +1,50 @@
+"""The REST API, put together by hand."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from api import auth, commands, errors, executions, ledger, openapi, positions, system, trades
+from api.books import BooksUnavailable
+from api.connections import open_connections
+from api.middleware import BodyLimit, RequestEdge
+from api.passwords import PasswordsBusy
+from settings import ApiSettings
+
+VERSION = "0.1.0"
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """The application; it opens its connections when it starts and closes them when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_connections(settings) as connections:
+            app.state.connections = connections
+            yield
+
+    app = FastAPI(title="Nexus", version=VERSION, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestEdge)
+    errors.install(app)
+    _install_outages(app)
+    for router in (r.router for r in (auth, executions, trades, commands, positions, ledger, system)):
+        app.include_router(router)
+    app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign] # FastAPI's documented way
+    return app
+
+
+def _install_outages(app: FastAPI) -> None:
+    @app.exception_handler(BooksUnavailable)
+    async def _books(request: Request, _: BooksUnavailable) -> JSONResponse:
+        return errors.response(errors.database_unavailable(), request.state.request_id)
+
+    @app.exception_handler(PasswordsBusy)
+    async def _passwords(request: Request, _: PasswordsBusy) -> JSONResponse:
+        problem = errors.Problem(
+            503, "login_busy", "too many logins are being checked now", retry=errors.Retry.AFTER
+        )
+        return errors.response(problem, request.state.request_id)

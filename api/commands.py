@@ -1,0 +1,245 @@
+"""Commands to a trade: cancel and modify. A fill may always beat them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from temporalio.client import (
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateHandle,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api import views
+from api.connections import Connections
+from api.dependencies import ConnectionsDep, IdempotencyKeyHeader, TraderDep, one_key
+from api.errors import pipeline_unavailable
+from api.fields import ClientId, Instant, LevelDecimal, PositiveDecimal, as_price, body_digest
+from api.trades import scope_of
+from db.trade_views import KnownCommand, read_command, read_trade
+from db.users import User
+from domain.errors import CommandConflict, NotCancellable, TradeNotFound
+from domain.orders import FINAL_STATES, Changes, OrderState
+from workflows.trade import CancelTrade, CommandAnswer, ModifyTrade, TradeWorkflow
+
+router = APIRouter(prefix="/api/trading", tags=["trading"])
+
+# A command that no worker has taken by then is not accepted, and the caller is told to ask again.
+_ACCEPTED_WITHIN_SECONDS = 0.8
+
+# The workflow refused it, or ended while it was waiting its turn.
+_TOO_LATE = frozenset({NotCancellable.code, "AcceptedUpdateCompletedWorkflow"})
+
+CommandWaitMs = Annotated[
+    StrictInt, Field(ge=0, le=30_000, description="How long to wait for the broker's answer before answering 202")
+]
+
+_ANSWERS: dict[int | str, dict[str, object]] = {
+    200: {"model": views.CommandAnswered, "description": "Carried out, refused, or of unknown outcome"},
+    202: {"model": views.CommandAnswered, "description": "Accepted; `wait_ms` passed before the broker's answer"},
+}
+
+
+class CancelBody(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"client_order_id": "cancel-1"}]}
+    )
+
+    client_order_id: ClientId | None = None
+    wait_ms: CommandWaitMs = 5_000
+
+
+class ModifyBody(BaseModel):
+    """New levels of a working order; a field that is left out keeps its level, "0" removes a stop."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"client_order_id": "modify-1", "stop_loss": "1.05000"}]},
+    )
+
+    client_order_id: ClientId | None = None
+    price: PositiveDecimal | None = None
+    stop_limit_price: PositiveDecimal | None = None
+    stop_loss: LevelDecimal | None = None
+    take_profit: LevelDecimal | None = None
+    expires_at: Instant | None = None
+    wait_ms: CommandWaitMs = 5_000
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if all(value is None for value in self.levels().values()):
+            raise ValueError("names nothing to change")
+        return self
+
+    def levels(self) -> dict[str, object]:
+        return self.model_dump(exclude={"client_order_id", "wait_ms"})
+
+
+_Handle = WorkflowHandle[TradeWorkflow, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A command on its way to a trade's workflow."""
+
+    kind: str
+    key: str
+    trade_id: UUID
+    body_hash: str
+    wait_seconds: float
+    send: Callable[[_Handle], Awaitable[WorkflowUpdateHandle[CommandAnswer]]]
+
+
+@router.post("/trades/{trade_id}/cancel", response_model=views.CommandAnswered, responses=_ANSWERS)
+async def cancel(
+    trade_id: UUID,
+    connected: ConnectionsDep,
+    user: TraderDep,
+    body: CancelBody | None = None,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> Response:
+    """Cancel what is not filled yet. The same key again gives the same answer."""
+    asked = body or CancelBody()
+    key = one_key(asked.client_order_id, idempotency_key)
+    body_hash = body_digest({"kind": "cancel"})
+    command = CancelTrade(key=key, requested_by=user.id, body_hash=body_hash)
+    order = _Asked(
+        kind="cancel",
+        key=key,
+        trade_id=trade_id,
+        body_hash=body_hash,
+        wait_seconds=asked.wait_ms / 1000,
+        send=lambda handle: handle.start_update(
+            TradeWorkflow.cancel,  # type: ignore[arg-type] # the SDK types a described update by its coroutine
+            command,
+            id=f"cancel-{key}",
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+        ),
+    )
+    return await _command(connected, user, order)
+
+
+@router.post("/trades/{trade_id}/modify", response_model=views.CommandAnswered, responses=_ANSWERS)
+async def modify(
+    trade_id: UUID,
+    body: ModifyBody,
+    connected: ConnectionsDep,
+    user: TraderDep,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> Response:
+    """Change the levels of a working order. Refused where that would claim more risk than is reserved."""
+    key = one_key(body.client_order_id, idempotency_key)
+    body_hash = body_digest({"kind": "modify", **body.levels()})
+    command = ModifyTrade(
+        key=key,
+        requested_by=user.id,
+        body_hash=body_hash,
+        changes=Changes(
+            price=as_price(body.price),
+            stop_limit_price=as_price(body.stop_limit_price),
+            stop_loss=as_price(body.stop_loss),
+            take_profit=as_price(body.take_profit),
+            expires_at=body.expires_at,
+        ),
+    )
+    order = _Asked(
+        kind="modify",
+        key=key,
+        trade_id=trade_id,
+        body_hash=body_hash,
+        wait_seconds=body.wait_ms / 1000,
+        send=lambda handle: handle.start_update(
+            TradeWorkflow.modify,  # type: ignore[arg-type] # as above
+            command,
+            id=f"modify-{key}",
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+        ),
+    )
+    return await _command(connected, user, order)
+
+
+async def _command(connected: Connections, user: User, order: _Asked) -> Response:
+    known = await _known(connected, user, order)
+    if known.outcome is not None:
+        return await _answer(connected, user, order, known=known)
+    if known.state in FINAL_STATES:
+        raise NotCancellable(known.state)
+    handle = connected.temporal.get_workflow_handle_for(TradeWorkflow.run, known.workflow_id)
+    answer = await _send(handle, order, state=known.state)
+    if answer is not None and answer.conflict:
+        raise CommandConflict(order.key)
+    # The update's id is the key alone: whether it was this command is known to the books.
+    known = await _known(connected, user, order)
+    return await _answer(connected, user, order, known=answer or known)
+
+
+async def _known(connected: Connections, user: User, order: _Asked) -> KnownCommand:
+    """The trade's state and what is known of the command; raises if there is no trade or the key is taken."""
+    known = await connected.books.read(
+        lambda connection: read_command(connection, order.trade_id, key=order.key, user_id=scope_of(user))
+    )
+    if known is None:
+        raise TradeNotFound(order.trade_id)
+    if known.kind is not None and (known.kind, known.body_hash) != (order.kind, order.body_hash):
+        raise CommandConflict(order.key)
+    return known
+
+
+async def _send(handle: _Handle, order: _Asked, *, state: OrderState) -> CommandAnswer | None:
+    """The workflow's answer, None if the wait is over first; the command is durable then."""
+    try:
+        # A first connection to a server that hangs heeds no timeout of the call itself.
+        async with asyncio.timeout(_ACCEPTED_WITHIN_SECONDS):
+            update = await order.send(handle)
+    except WorkflowUpdateFailedError as error:
+        raise _refusal(error, state) from error
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise NotCancellable(state) from error
+        raise pipeline_unavailable() from error
+    except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError, RuntimeError) as error:
+        raise pipeline_unavailable() from error
+    waiting = asyncio.ensure_future(update.result())
+    try:
+        await asyncio.wait({waiting}, timeout=order.wait_seconds)
+        return waiting.result() if waiting.done() else None
+    except WorkflowUpdateFailedError as error:
+        raise _refusal(error, state) from error
+    except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
+        # The server went away after it took the command, which will be carried out all the same.
+        return None
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+def _refusal(error: WorkflowUpdateFailedError, state: OrderState) -> Exception:
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type in _TOO_LATE:
+        return NotCancellable(state)
+    return error
+
+
+async def _answer(
+    connected: Connections, user: User, order: _Asked, *, known: KnownCommand | CommandAnswer
+) -> Response:
+    row = await connected.books.read(
+        lambda connection: read_trade(connection, order.trade_id, user_id=scope_of(user))
+    )
+    assert row is not None, "a trade that the books knew stays in them"
+    answered = views.CommandAnswered(
+        command=views.Command(key=order.key, kind=order.kind, outcome=known.outcome, reason=known.reason),
+        trade=views.Trade.of_books(row, connected.links),
+    )
+    status = 202 if known.outcome is None else 200
+    headers = {"Location": connected.links.trade(order.trade_id)} if status == 202 else None
+    return Response(answered.model_dump_json(), status, headers, "application/json")

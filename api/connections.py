@@ -1,0 +1,87 @@
+"""What the routes stand on: the books, the workflow server and the keys, opened once per process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+from uuid import UUID
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import GrpcCompression, RetryConfig, TLSConfig
+
+from api.books import Books
+from api.passwords import Passwords
+from api.tokens import Tokens
+from db.engine import make_engine
+from settings import ApiSettings, TemporalSettings
+
+# The SDK's own retries keep a request for ten seconds when the server is gone; a caller would rather ask again.
+_RETRIES = RetryConfig(
+    initial_interval_millis=20, max_interval_millis=100, max_elapsed_time_millis=300, max_retries=3
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Addresses that answers point to."""
+
+    temporal_ui: str
+    temporal_namespace: str
+
+    def trade(self, trade_id: UUID) -> str:
+        return f"/api/trading/trades/{trade_id}"
+
+    def workflow(self, workflow_id: str) -> str:
+        return f"{self.temporal_ui}/namespaces/{self.temporal_namespace}/workflows/{quote(workflow_id, safe='')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connections:
+    books: Books
+    temporal: Client
+    tokens: Tokens
+    passwords: Passwords
+    links: Links
+
+
+@asynccontextmanager
+async def open_connections(settings: ApiSettings) -> AsyncIterator[Connections]:
+    """Open all of them without waiting for any server: each request says for itself what is away."""
+    engine = make_engine(settings.database_url, application="api")
+    passwords = Passwords()
+    try:
+        yield Connections(
+            books=Books(engine),
+            temporal=await connect_temporal(settings.temporal),
+            tokens=Tokens(settings.secret_key, ttl=settings.access_token_ttl),
+            passwords=passwords,
+            links=Links(
+                temporal_ui=settings.temporal.ui_url,
+                temporal_namespace=settings.temporal.namespace,
+            ),
+        )
+    finally:
+        passwords.close()
+        await engine.dispose()
+
+
+async def connect_temporal(settings: TemporalSettings) -> Client:
+    return await Client.connect(
+        settings.address,
+        namespace=settings.namespace,
+        data_converter=pydantic_data_converter,
+        api_key=settings.api_key,
+        tls=_tls(settings),
+        retry_config=_RETRIES,
+        grpc_compression=GrpcCompression.NONE,
+        lazy=True,
+    )
+
+
+def _tls(settings: TemporalSettings) -> TLSConfig | bool:
+    files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
+    if not any(files):
+        return settings.api_key is not None
+    authority, certificate, key = (None if file is None else file.read_bytes() for file in files)
+    return TLSConfig(server_root_ca_cert=authority, client_cert=certificate, client_private_key=key)

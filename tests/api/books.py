@@ -1,0 +1,203 @@
+"""The users, the account and the market that the tests of the API trade on."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+from argon2 import PasswordHasher
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.snapshots import AccountSnapshot, write_account, write_instruments, write_positions, write_quotes
+from db.tables import account_users, broker_accounts, metadata, risk_limits, trade_ledger
+from db.users import NewUser, Role, add_user, set_enabled
+from domain.instruments import Execution, Filling, Instrument, TradeMode
+from domain.money import Currency, Lots
+from domain.orders import OrderType, Quote, Side
+from domain.positions import BrokerPosition
+from tests.api.broker import ASK, BID
+from tests.databases import Database
+
+NAMES = UUID("0d9e6f1c-3a2b-4c5d-8e7f-000000000000")
+PASSWORD = "correct horse battery staple"
+# Verifying takes any cost; a cheap hash keeps the tests fast.
+CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+USERS = {
+    "trader": Role.TRADER,
+    "other": Role.TRADER,
+    "twofold": Role.TRADER,
+    "homeless": Role.TRADER,
+    "viewer": Role.VIEWER,
+    "risk": Role.RISK,
+    "admin": Role.ADMIN,
+    "gone": Role.TRADER,
+}
+ACCOUNTS = {"demo": ("trader", "other", "viewer", "twofold", "gone"), "second": ("twofold",)}
+
+MINE, FOREIGN, NOBODYS, GOLD = 9_000_001, 9_000_002, 9_000_003, 9_000_004
+
+
+def id_of(name: str) -> UUID:
+    return uuid5(NAMES, name)
+
+
+async def seed(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        for name, role in USERS.items():
+            new = NewUser(id=id_of(name), username=name, password_hash=CHEAP_HASH, role=role)
+            assert await add_user(connection, new, actor="test")
+        await set_enabled(connection, id_of("gone"), enabled=False, actor="test")
+        for slug, members in ACCOUNTS.items():
+            await _add_account(connection, slug, members)
+
+
+async def count_rows(engine: AsyncEngine) -> dict[str, int]:
+    async with engine.connect() as connection:
+        return {
+            table.name: await connection.scalar(select(func.count()).select_from(table))
+            for table in metadata.sorted_tables
+        }
+
+
+async def open_positions(database: Database, *others: int) -> None:
+    """Show one open position of the trader, one of the other user, two that nobody's order opened."""
+    engine = database.engine("owner")
+    async with engine.begin() as connection:
+        for number, owner in ((MINE, "trader"), (FOREIGN, "other")):
+            await _own(connection, number, owner)
+    now = datetime.now(UTC)
+    shown = [
+        BrokerPosition(
+            ticket=number,
+            position_id=number,
+            magic=0,
+            symbol="XAUUSD" if number == GOLD else "EURUSD",
+            side=Side.BUY,
+            volume=Lots(Decimal("0.30")),
+            price_open=ASK,
+            price_current=BID,
+            stop_loss=None,
+            take_profit=None,
+            swap=Decimal("-0.10"),
+            profit=Decimal("-3.00"),
+            opened_at=now - timedelta(hours=1),
+            updated_at=now,
+        )
+        for number in (MINE, FOREIGN, NOBODYS, GOLD, *others)
+    ]
+    async with engine.begin() as connection:
+        await write_positions(connection, id_of("demo"), shown, read_at=now)
+
+
+async def _own(connection: AsyncConnection, position_id: int, owner: str) -> None:
+    """Store the trade whose order opened the position, once."""
+    now = datetime.now(UTC)
+    await connection.execute(
+        pg_insert(trade_ledger)
+        .values(
+            id=id_of(f"opener-{position_id}"),
+            user_id=id_of(owner),
+            account_id=id_of("demo"),
+            client_order_id=f"opener-{position_id}",
+            body_hash="-",
+            workflow_id=f"opener-{position_id}",
+            symbol="EURUSD",
+            side="buy",
+            order_type="market",
+            volume=Decimal("0.30"),
+            time_in_force="gtc",
+            broker_order_id=position_id,
+            received_at=now - timedelta(days=1),
+            submit_by=now,
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+async def _add_account(connection: AsyncConnection, slug: str, members: tuple[str, ...]) -> None:
+    now = datetime.now(UTC)
+    account_id = id_of(slug)
+    await connection.execute(
+        insert(broker_accounts).values(
+            id=account_id,
+            slug=slug,
+            currency="USD",
+            margin_mode="hedging",
+            leverage=100,
+            login=1,
+            server="Test-Server",
+            day_zone="UTC",
+            lease_number=3,
+            lease_holder="test:1:1",
+            lease_taken_at=now,
+            lease_expires_at=now + timedelta(hours=1),
+        )
+    )
+    for name in members:
+        await connection.execute(
+            insert(account_users).values(account_id=account_id, user_id=id_of(name), margin_mode="hedging")
+        )
+    await write_instruments(connection, account_id, [_instrument("EURUSD"), _instrument("XAUUSD")])
+    await write_quotes(connection, account_id, [Quote(symbol="EURUSD", bid=BID, ask=ASK, at=now, read_at=now)])
+    await write_account(
+        connection,
+        account_id,
+        AccountSnapshot(
+            read_at=now,
+            balance=Decimal(100_000),
+            credit=Decimal(0),
+            equity=Decimal(100_000),
+            margin=Decimal(0),
+            margin_free=Decimal(100_000),
+            leverage=100,
+            connected=True,
+            trade_allowed=True,
+        ),
+    )
+    for name, value, unit in (
+        ("daily_loss", 50_000, "money"),
+        ("position_size", 2_000_000, "money"),
+        ("stopless_loss", 1, "percent"),
+        ("price_collar", 100, "points"),
+    ):
+        await connection.execute(
+            insert(risk_limits).values(
+                id=uuid5(account_id, name),
+                name=name,
+                account_id=account_id,
+                value=value,
+                unit=unit,
+                currency="USD" if unit == "money" else None,
+                set_by="test",
+                reason="test",
+            )
+        )
+
+
+def _instrument(symbol: str) -> Instrument:
+    gold = symbol == "XAUUSD"
+    tick = Decimal("0.01" if gold else "0.00001")
+    return Instrument(
+        symbol=symbol,
+        description=symbol,
+        currency_base=Currency(symbol[:3]),
+        currency_profit=Currency("USD"),
+        currency_margin=Currency("USD"),
+        digits=2 if gold else 5,
+        point=tick,
+        tick_size=tick,
+        tick_value=Decimal(1),
+        contract_size=Decimal(100 if gold else 100_000),
+        volume_min=Lots(Decimal("0.01")),
+        volume_max=Lots(Decimal(50)),
+        volume_step=Lots(Decimal("0.01")),
+        stops_level_points=0,
+        freeze_level_points=0,
+        trade_mode=TradeMode.FULL,
+        execution=Execution.MARKET,
+        fillings=(Filling.FOK, Filling.IOC),
+        order_types=tuple(OrderType),
+        read_at=datetime.now(UTC),
+    )

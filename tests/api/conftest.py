@@ -1,0 +1,197 @@
+"""The API over real parts: PostgreSQL, Temporal and the pipeline's workers; only the broker is in memory."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest_asyncio
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.commands import CommandActivities
+from activities.failures import FailureInterceptor
+from activities.sender import Sender, SenderActivities
+from activities.trades import TradeActivities
+from api.app import create_app
+from api.tokens import Tokens
+from db.accounts import Lease, read_account
+from settings import ApiSettings, Profile, TemporalSettings
+from stack.temporal import prepare_namespace
+from tests.api.books import USERS, id_of, seed
+from tests.api.broker import InstantBroker
+from tests.databases import Database, cloned_database
+from tests.waiting import until
+from workflows.queues import PIPELINE, broker_queue
+from workflows.search_attributes import KEYS, STATE
+from workflows.trade import TradeWorkflow
+
+KEY = b"0123456789abcdef0123456789abcdef"
+TTL = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """The running API: `call("trader", "GET", "/api/…")` asks as that user, `None` without a token."""
+
+    database: Database
+    broker: InstantBroker
+    temporal: Client
+    settings: ApiSettings
+    http: httpx.AsyncClient
+
+    async def call(self, name: str | None, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {**(bearer(name) if name else {}), **options.pop("headers", {})}
+        return await self.http.request(method, path, headers=headers, **options)
+
+    async def execute(self, body: dict[str, Any], *, name: str = "trader") -> httpx.Response:
+        return await self.call(name, "POST", "/api/trading/execute", json=body)
+
+    async def namespace_without_workers(self) -> ApiSettings:
+        """The settings with a namespace of the same server in which nobody polls."""
+        name = "idle"
+        retention = Duration(seconds=30 * 86_400)
+        await self.temporal.workflow_service.register_namespace(
+            RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
+        )
+        target = self.temporal.service_client.config.target_host
+        idle = await Client.connect(target, namespace=name)
+
+        async def registered() -> bool:
+            try:
+                await prepare_namespace(idle, KEYS)
+                listed = await idle.count_workflows(f"{STATE.name} = 'pending'")
+            except RPCError:
+                return False
+            return listed.count == 0
+
+        await until(registered, what="the namespace to be usable")
+        return replace(self.settings, temporal=replace(self.settings.temporal, namespace=name))
+
+
+def bearer(name: str) -> dict[str, str]:
+    token = Tokens(KEY, ttl=TTL).issue(id_of(name), USERS[name], now=datetime.now(UTC))
+    return {"Authorization": f"Bearer {token.text}"}
+
+
+def order(client_order_id: str, **changes: Any) -> dict[str, Any]:
+    body = {
+        "client_order_id": client_order_id,
+        "account": "demo",
+        "symbol": "EURUSD",
+        "side": "buy",
+        "type": "market",
+        "volume": "0.10",
+        **changes,
+    }
+    return {field: value for field, value in body.items() if value is not ...}
+
+
+@asynccontextmanager
+async def running(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of an application that runs in this process."""
+    app = create_app(settings)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        transport = httpx.ASGITransport(app)
+        yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://api.test"))
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> AsyncIterator[Api]:
+    client = temporal_env.client
+    broker = InstantBroker()
+    broker.open_for_business.set()
+    async with cloned_database(migrated_template, name="nexus_api_tests") as database:
+        await seed(database.engine("owner"))
+        settings = ApiSettings(
+            profile=Profile.EMBEDDED,
+            database_url=database.urls["api"],
+            temporal=TemporalSettings(
+                address=client.service_client.config.target_host,
+                namespace=client.namespace,
+                ui_url="http://temporal.test",
+                api_key=None,
+                tls_ca_file=None,
+                tls_cert_file=None,
+                tls_key_file=None,
+            ),
+            secret_key=KEY,
+            algorithm="HS256",
+            access_token_ttl=TTL,
+            host="127.0.0.1",
+            port=8002,
+        )
+        async with _pipeline(client, database, broker), running(settings) as http:
+            yield Api(database=database, broker=broker, temporal=client, settings=settings, http=http)
+
+
+@asynccontextmanager
+async def _pipeline(client: Client, database: Database, broker: InstantBroker) -> AsyncIterator[None]:
+    """The workers of the pipeline; workflows that are still open at the end are terminated."""
+    engine = database.engine("pipeline")
+    steps = TradeActivities(engine, data_age_max=timedelta(hours=1), now=_now)
+    sending = await _sender(database, broker)
+    submits = SenderActivities(database.engine("broker"), sending, now=_now)
+    commands = CommandActivities(database.engine("broker"), sending, data_age_max=timedelta(hours=1), now=_now)
+    shared: dict[str, Any] = {"interceptors": [FailureInterceptor()]}
+    pipeline = Worker(
+        client,
+        task_queue=PIPELINE,
+        workflows=[TradeWorkflow],
+        activities=[steps.accept, steps.reserve, steps.settle, steps.read_progress, steps.give_up_sending],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        **shared,
+    )
+    sender = Worker(
+        client,
+        task_queue=broker_queue("demo"),
+        activities=[submits.submit, submits.resolve, commands.cancel_order, commands.modify_order],
+        **shared,
+    )
+    async with pipeline, sender:
+        try:
+            yield
+        finally:
+            async for left in client.list_workflows("ExecutionStatus = 'Running'"):
+                await client.get_workflow_handle(left.id).terminate("end of the tests")
+
+
+async def _sender(database: Database, broker: InstantBroker) -> Sender:
+    async with database.engine("broker").connect() as connection:
+        account = await read_account(connection, "demo")
+    return Sender(
+        account=account,
+        lease=Lease(
+            account_id=account.id, number=3, holder="test:1:1", terminal="test", taken_at=datetime.now(UTC)
+        ),
+        broker=broker,  # type: ignore[arg-type]
+        wake_feed=asyncio.Event(),
+        absence_quiet=timedelta(seconds=1),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def elsewhere(settings: ApiSettings, *, address: str) -> ApiSettings:
+    """The settings with the workflow server at another address."""
+    return replace(settings, temporal=replace(settings.temporal, address=address))
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """Takes connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
