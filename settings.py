@@ -10,8 +10,12 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from temporalio.client import GrpcCompression, TLSConfig
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
 
 SECRET_KEY_BYTES_MIN = 32
 
@@ -29,6 +33,15 @@ class TerminalKind(StrEnum):
     NATIVE = "native"
     BRIDGE = "bridge"
     SIMULATED = "simulated"
+
+
+class ConnectOptions(TypedDict):
+    target_host: str
+    namespace: str
+    data_converter: DataConverter
+    api_key: str | None
+    tls: TLSConfig | bool
+    grpc_compression: GrpcCompression
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +66,23 @@ class TemporalSettings:
             tls_cert_file=read.path("TEMPORAL_TLS_CERT"),
             tls_key_file=read.path("TEMPORAL_TLS_KEY"),
         )
+
+    def connect_options(self) -> ConnectOptions:
+        """The arguments of `Client.connect`: one converter everywhere, TLS where it is set up."""
+        files = (self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
+        tls: TLSConfig | bool = self.api_key is not None
+        if any(files):
+            authority, certificate, key = (None if file is None else file.read_bytes() for file in files)
+            tls = TLSConfig(server_root_ca_cert=authority, client_cert=certificate, client_private_key=key)
+        return {
+            "target_host": self.address,
+            "namespace": self.namespace,
+            "data_converter": pydantic_data_converter,
+            "api_key": self.api_key,
+            "tls": tls,
+            # Messages are small and mostly local; compressing them costs more than it saves.
+            "grpc_compression": GrpcCompression.NONE,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

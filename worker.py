@@ -12,8 +12,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import Client, TLSConfig
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -26,7 +25,7 @@ from activities.trades import TradeActivities
 from brokers.mt5.adapter import Mt5Broker
 from db.engine import make_engine
 from domain.errors import PipelineError
-from settings import BrokerSettings, PipelineSettings, SettingsError, TemporalSettings
+from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
@@ -40,25 +39,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def connect_temporal(settings: TemporalSettings) -> Client:
-    tls: bool | TLSConfig = settings.api_key is not None
-    if settings.tls_ca_file or settings.tls_cert_file:
-        tls = TLSConfig(
-            server_root_ca_cert=settings.tls_ca_file.read_bytes() if settings.tls_ca_file else None,
-            client_cert=settings.tls_cert_file.read_bytes() if settings.tls_cert_file else None,
-            client_private_key=settings.tls_key_file.read_bytes() if settings.tls_key_file else None,
-        )
-    return await Client.connect(
-        settings.address,
-        namespace=settings.namespace,
-        data_converter=pydantic_data_converter,
-        api_key=settings.api_key,
-        tls=tls,
-    )
-
-
 async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> None:
-    client = await connect_temporal(settings.temporal)
+    client = await Client.connect(**settings.temporal.connect_options())
     engine = make_engine(settings.database_url, application="pipeline")
     steps = TradeActivities(engine, data_age_max=settings.quote_age_max, now=now)
     worker = Worker(
@@ -84,7 +66,7 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
 
 
 async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
-    client = await connect_temporal(settings.temporal)
+    client = await Client.connect(**settings.temporal.connect_options())
     engine = make_engine(settings.database_url, application=f"broker-{settings.account_slug}")
     account, lease = await leases.take(
         engine,

@@ -28,7 +28,8 @@ from db.trade_views import KnownCommand, read_command, read_trade
 from db.users import User
 from domain.errors import CommandConflict, NotCancellable, TradeNotFound
 from domain.orders import FINAL_STATES, Changes, OrderState
-from workflows.trade import CancelTrade, CommandAnswer, ModifyTrade, TradeWorkflow
+from workflows.trade import TradeWorkflow
+from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade
 
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 

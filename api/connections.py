@@ -7,8 +7,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import GrpcCompression, RetryConfig, TLSConfig
+from temporalio.service import RetryConfig
 
 from api.books import Books
 from api.passwords import Passwords
@@ -67,21 +66,4 @@ async def open_connections(settings: ApiSettings) -> AsyncIterator[Connections]:
 
 
 async def connect_temporal(settings: TemporalSettings) -> Client:
-    return await Client.connect(
-        settings.address,
-        namespace=settings.namespace,
-        data_converter=pydantic_data_converter,
-        api_key=settings.api_key,
-        tls=_tls(settings),
-        retry_config=_RETRIES,
-        grpc_compression=GrpcCompression.NONE,
-        lazy=True,
-    )
-
-
-def _tls(settings: TemporalSettings) -> TLSConfig | bool:
-    files = (settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file)
-    if not any(files):
-        return settings.api_key is not None
-    authority, certificate, key = (None if file is None else file.read_bytes() for file in files)
-    return TLSConfig(server_root_ca_cert=authority, client_cert=certificate, client_private_key=key)
+    return await Client.connect(**settings.connect_options(), retry_config=_RETRIES, lazy=True)

@@ -18,7 +18,7 @@ from db.intake import Account, Intake, IntakeQuestion, read_intake
 from db.trade_views import read_trade
 from domain.errors import IntentConflict, PositionNotFound
 from domain.orders import OrderIntent, OrderState
-from workflows.trade import TradeInput, trade_id, workflow_id
+from workflows.trade_messages import TradeInput, trade_id, workflow_id
 
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 

@@ -21,7 +21,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.errors import pipeline_unavailable
 from domain.errors import IntentConflict
-from workflows.trade import OPENED_UPDATE_ID, TradeInput, TradeWorkflow, start_options
+from workflows.trade import TradeWorkflow
+from workflows.trade_messages import OPENED_UPDATE_ID, TradeInput, start_options
 
 # Most trades are decided before the first of these has passed, and then nobody asks whether they have started.
 _PROOF_AFTER_SECONDS = 0.25

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.instruments import instrument_from_json
 from db.jsons import loads
 from domain.controls import Control, ControlScope, ControlState
 from domain.exposure import CurrencyPair, conversion_rate, notional, open_loss
-from domain.instruments import Execution, Filling, Instrument, TradeMode
+from domain.instruments import Instrument
 from domain.limits import Limit, LimitName, Usage, tightest
 from domain.money import ZERO, Currency, Lots, Price
-from domain.orders import OrderIntent, OrderType, Quote, Side
+from domain.orders import OrderIntent, Quote, Side
 from domain.positions import BrokerPosition
 from domain.risk import AccountState, RiskContext
 
@@ -81,7 +82,7 @@ async def read_risk_context(
 
 
 def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_age_max: timedelta) -> RiskContext:
-    instruments = {row["symbol"]: _instrument(row) for row in facts["instruments"]}
+    instruments = {row["symbol"]: instrument_from_json(row) for row in facts["instruments"]}
     allowed = {row["symbol"] for row in facts["instruments"] if row["allowed"]}
     quotes = {row["symbol"]: _quote(row) for row in facts["quotes"]}
     pairs = tuple(
@@ -185,31 +186,6 @@ def _account(facts: dict[str, Any]) -> AccountState | None:
         leverage=snapshot["leverage"],
         margin_free=Decimal(snapshot["margin_free"]),
         read_at=datetime.fromisoformat(snapshot["read_at"]),
-    )
-
-
-def _instrument(row: dict[str, Any]) -> Instrument:
-    return Instrument(
-        symbol=row["symbol"],
-        description=row["description"],
-        currency_base=Currency(row["currency_base"]),
-        currency_profit=Currency(row["currency_profit"]),
-        currency_margin=Currency(row["currency_margin"]),
-        digits=row["digits"],
-        point=Decimal(row["point"]),
-        tick_size=Decimal(row["tick_size"]),
-        tick_value=Decimal(row["tick_value"]),
-        contract_size=Decimal(row["contract_size"]),
-        volume_min=Lots(Decimal(row["volume_min"])),
-        volume_max=Lots(Decimal(row["volume_max"])),
-        volume_step=Lots(Decimal(row["volume_step"])),
-        stops_level_points=row["stops_level_points"],
-        freeze_level_points=row["freeze_level_points"],
-        trade_mode=TradeMode(row["trade_mode"]),
-        execution=Execution(row["execution"]),
-        fillings=tuple(Filling(name) for name in row["fillings"]),
-        order_types=tuple(OrderType(name) for name in row["order_types"]),
-        read_at=datetime.fromisoformat(row["read_at"]),
     )
 
 

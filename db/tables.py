@@ -312,6 +312,7 @@ trade_ledger = Table(
 Index(
     "ix_trade_ledger_user_received", trade_ledger.c.user_id, trade_ledger.c.received_at.desc(), trade_ledger.c.id
 )
+Index("ix_trade_ledger_received", trade_ledger.c.received_at.desc(), trade_ledger.c.id.desc())
 Index(
     "ix_trade_ledger_attention",
     trade_ledger.c.account_id,

@@ -39,7 +39,8 @@ from tests.waiting import free_port, until
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
-from workflows.trade import OPENED_UPDATE_ID, TradeAck, TradeInput, TradeWorkflow, start_options, trade_id
+from workflows.trade import TradeWorkflow
+from workflows.trade_messages import OPENED_UPDATE_ID, TradeAck, TradeInput, start_options, trade_id
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ZONE = ZoneInfo("Europe/Athens")

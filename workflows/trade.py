@@ -6,18 +6,11 @@
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TypedDict, TypeVar
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
@@ -29,10 +22,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeStep
     from db.commands import Command
     from domain.errors import CommandConflict, NotCancellable
-    from domain.orders import Changes, OrderIntent, OrderState
+    from domain.orders import OrderState
     from domain.trades import TradeProgress
     from workflows import cards
-    from workflows.queues import PIPELINE, broker_queue
+    from workflows.queues import broker_queue
     from workflows.retries import (
         BOOKS,
         BOOKS_PATIENT,
@@ -43,9 +36,9 @@ with workflow.unsafe.imports_passed_through():
         SUBMIT_PAUSE,
         at_broker,
     )
-    from workflows.search_attributes import ACCOUNT, NEEDS_ATTENTION, STATE, SYMBOL, USER
+    from workflows.search_attributes import NEEDS_ATTENTION, STATE
+    from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade, TradeAck, TradeInput
 
-OPENED_UPDATE_ID = "opened"
 FIRST_ATTEMPT = 1
 
 _COMMANDABLE = frozenset({OrderState.PENDING, OrderState.WORKING, OrderState.PARTIALLY_FILLED})
@@ -54,85 +47,6 @@ _START_MARGIN = timedelta(seconds=1)
 Step = TypeVar("Step")
 Answer = TypeVar("Answer")
 Asked = TypeVar("Asked")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TradeInput:
-    intent: OrderIntent
-    account_slug: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TradeAck:
-    """The first answer. Another `body_hash` than the caller's means that the id belongs to another order."""
-
-    trade_id: UUID
-    body_hash: str
-    state: OrderState
-
-
-@dataclass(frozen=True, kw_only=True)
-class CancelTrade:
-    key: str
-    requested_by: UUID
-    body_hash: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModifyTrade:
-    key: str
-    requested_by: UUID
-    body_hash: str
-    changes: Changes
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandAnswer:
-    """`outcome` is done, refused or unknown; with `conflict`, the key was used for another command."""
-
-    outcome: str
-    reason: str | None
-    state: OrderState
-    conflict: bool
-
-
-class StartOptions(TypedDict):
-    id: str
-    task_queue: str
-    static_summary: str
-    search_attributes: TypedSearchAttributes
-    id_conflict_policy: WorkflowIDConflictPolicy
-    id_reuse_policy: WorkflowIDReusePolicy
-
-
-def workflow_id(user_id: UUID, client_order_id: str) -> str:
-    return f"trade-{user_id}-{client_order_id}"
-
-
-def trade_id(user_id: UUID, client_order_id: str) -> UUID:
-    """The id of the trade, known before anything is stored: the same order always has the same one."""
-    return uuid5(NAMESPACE_URL, workflow_id(user_id, client_order_id))
-
-
-def start_options(trade: TradeInput) -> StartOptions:
-    intent = trade.intent
-    return {
-        "id": workflow_id(intent.user_id, intent.client_order_id),
-        "task_queue": PIPELINE,
-        "static_summary": str(intent),
-        "search_attributes": TypedSearchAttributes(
-            [
-                SearchAttributePair(USER, str(intent.user_id)),
-                SearchAttributePair(ACCOUNT, trade.account_slug),
-                SearchAttributePair(SYMBOL, intent.symbol),
-                SearchAttributePair(STATE, OrderState.PENDING.value),
-                SearchAttributePair(NEEDS_ATTENTION, False),
-            ]
-        ),
-        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
-        # Temporal forgets closed ids after its retention; the unique key in the books never does.
-        "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
-    }
 
 
 @workflow.defn

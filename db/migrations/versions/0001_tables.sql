@@ -297,6 +297,7 @@ CREATE TABLE trade_ledger (
 CREATE INDEX ix_trade_ledger_attention ON trade_ledger (account_id) WHERE needs_attention;
 CREATE INDEX ix_trade_ledger_broker_order ON trade_ledger (account_id, broker_order_id);
 CREATE INDEX ix_trade_ledger_open ON trade_ledger (account_id) WHERE closed_at IS NULL;
+CREATE INDEX ix_trade_ledger_received ON trade_ledger (received_at DESC, id DESC);
 CREATE INDEX ix_trade_ledger_user_received ON trade_ledger (user_id, received_at DESC, id);
 
 CREATE TABLE user_daily_stats (

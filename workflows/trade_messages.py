@@ -1,0 +1,97 @@
+"""What a trade's workflow takes and answers, and how it is started: the contract with those who call it."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+
+from domain.orders import Changes, OrderIntent, OrderState
+from workflows.queues import PIPELINE
+from workflows.search_attributes import ACCOUNT, NEEDS_ATTENTION, STATE, SYMBOL, USER
+
+OPENED_UPDATE_ID = "opened"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeInput:
+    intent: OrderIntent
+    account_slug: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeAck:
+    """The first answer. Another `body_hash` than the caller's means that the id belongs to another order."""
+
+    trade_id: UUID
+    body_hash: str
+    state: OrderState
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelTrade:
+    key: str
+    requested_by: UUID
+    body_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifyTrade:
+    key: str
+    requested_by: UUID
+    body_hash: str
+    changes: Changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandAnswer:
+    """`outcome` is done, refused or unknown; with `conflict`, the key was used for another command."""
+
+    outcome: str
+    reason: str | None
+    state: OrderState
+    conflict: bool
+
+
+class StartOptions(TypedDict):
+    id: str
+    task_queue: str
+    static_summary: str
+    search_attributes: TypedSearchAttributes
+    id_conflict_policy: WorkflowIDConflictPolicy
+    id_reuse_policy: WorkflowIDReusePolicy
+
+
+def workflow_id(user_id: UUID, client_order_id: str) -> str:
+    return f"trade-{user_id}-{client_order_id}"
+
+
+def trade_id(user_id: UUID, client_order_id: str) -> UUID:
+    """The id of the trade, known before anything is stored: the same order always has the same one."""
+    return uuid5(NAMESPACE_URL, workflow_id(user_id, client_order_id))
+
+
+def start_options(trade: TradeInput) -> StartOptions:
+    intent = trade.intent
+    return {
+        "id": workflow_id(intent.user_id, intent.client_order_id),
+        "task_queue": PIPELINE,
+        "static_summary": str(intent),
+        "search_attributes": TypedSearchAttributes(
+            [
+                SearchAttributePair(USER, str(intent.user_id)),
+                SearchAttributePair(ACCOUNT, trade.account_slug),
+                SearchAttributePair(SYMBOL, intent.symbol),
+                SearchAttributePair(STATE, OrderState.PENDING.value),
+                SearchAttributePair(NEEDS_ATTENTION, False),
+            ]
+        ),
+        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+        # Temporal forgets closed ids after its retention; the unique key in the books never does.
+        "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    }
