@@ -116,14 +116,7 @@ def broker_worker(settings: BrokerSettings, engine: AsyncEngine, client: Client,
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
-        activities=[
-            orders.submit,
-            orders.resolve,
-            commands.cancel_order,
-            commands.modify_order,
-            feed.follow,
-            feed.refresh,
-        ],
+        activities=[*orders.activities, *commands.activities, *feed.activities],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=settings.call_deadline + DRAIN_MARGIN,
     )

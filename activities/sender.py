@@ -52,7 +52,7 @@ class SubmitTrade:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolveTrade:
+class SearchTrade:
     trade_id: UUID
 
 
@@ -80,7 +80,7 @@ class SenderActivities:
     @property
     def activities(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.submit, self.resolve]
+        return [self.submit, self.search]
 
     @activity.defn(name="submit")
     async def submit(self, step: SubmitTrade) -> TradeProgress:
@@ -95,8 +95,8 @@ class SenderActivities:
                 self._engine, lambda connection: self._record(connection, attempt, outcome)
             )
 
-    @activity.defn(name="resolve")
-    async def resolve(self, step: ResolveTrade) -> TradeProgress:
+    @activity.defn(name="search")
+    async def search(self, step: SearchTrade) -> TradeProgress:
         """Search everything under the claim's magic number once, and book what that proves."""
         async with heartbeating():
             async with self._engine.begin() as connection:

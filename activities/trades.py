@@ -6,13 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 
-from db import attempts, locks, reservations, trades
+from db import attempts, commands, locks, reservations, trades
+from db.commands import Command, CommandResult
 from db.jsons import plain
 from db.risk_context import read_risk_context
 from db.trades import Trade, lose
+from domain.errors import NotUnresolved
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState
 from domain.risk import Approved, Denial, Denied, Gate, evaluate
@@ -41,6 +44,15 @@ class ReserveTrade:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecideTrade:
+    """What a person found at the broker: the order under its number there, or None for no order at all."""
+
+    command: Command
+    broker_order_id: int | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reserved:
     """`stale` says that nothing was decided, because the feed's data is missing or too old."""
 
@@ -57,7 +69,7 @@ class TradeActivities:
     @property
     def activities(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.accept, self.reserve, self.settle, self.read_progress, self.give_up_sending]
+        return [self.accept, self.reserve, self.settle, self.read_progress, self.give_up_sending, self.decide]
 
     @activity.defn(name="accept")
     async def accept(self, step: AcceptTrade) -> TradeProgress:
@@ -103,6 +115,29 @@ class TradeActivities:
     async def read_progress(self, step: TradeStep) -> TradeProgress:
         async with self._engine.connect() as connection:
             return (await trades.read(connection, step.trade_id)).progress
+
+    @activity.defn(name="decide")
+    async def decide(self, step: DecideTrade) -> TradeProgress:
+        """Let a person's word end an unresolved trade; what the broker shows later still comes into the books."""
+        async with self._engine.begin() as connection:
+            known = await commands.begin(connection, step.command)
+            trade = await trades.lock(connection, step.command.trade_id)
+            if known is not None:
+                return trade.progress
+            if trade.state is not OrderState.UNRESOLVED:
+                raise NotUnresolved(trade.state)
+            taken = step.broker_order_id is not None
+            changes = {"broker_order_id": step.broker_order_id} if taken else {"reason": "decided_absent"}
+            trade = await trades.advance(
+                connection,
+                trade,
+                OrderEvent.PLACED if taken else OrderEvent.REJECTED,
+                actor=f"user:{step.command.requested_by}",
+                changes={**changes, "submitted_at": func.now()} if taken else changes,
+                detail={"decided": "taken" if taken else "absent", "reason": step.reason, **changes},
+            )
+            await commands.finish(connection, step.command, CommandResult(outcome="done", reason=step.reason))
+        return trade.progress
 
     @activity.defn(name="give_up_sending")
     async def give_up_sending(self, step: TradeStep) -> TradeProgress:

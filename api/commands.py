@@ -1,9 +1,9 @@
-"""Commands to a trade: cancel and modify. A fill may always beat them."""
+"""Commands to a trade: cancel and modify, which a fill may beat, and a person's word on an unresolved one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -20,16 +20,16 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api import views
 from api.connections import Connections
-from api.dependencies import ConnectionsDep, IdempotencyKeyHeader, TraderDep, one_key
+from api.dependencies import ConnectionsDep, DeciderDep, IdempotencyKeyHeader, TraderDep, one_key
 from api.errors import pipeline_unavailable
 from api.fields import ClientId, Instant, LevelDecimal, PositiveDecimal, as_price, body_digest
 from api.trades import scope_of
 from db.trade_views import KnownCommand, read_command, read_trade
 from db.users import User
-from domain.errors import CommandConflict, NotCancellable, TradeNotFound
+from domain.errors import CommandConflict, NotCancellable, NotUnresolved, PipelineError, TradeNotFound
 from domain.orders import FINAL_STATES, Changes, OrderState
 from workflows.trade import TradeWorkflow
-from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade
+from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade, ResolveTrade
 
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/api/trading", tags=["trading"])
 _ACCEPTED_WITHIN_SECONDS = 0.8
 
 # The workflow refused it, or ended while it was waiting its turn.
-_TOO_LATE = frozenset({NotCancellable.code, "AcceptedUpdateCompletedWorkflow"})
+_TOO_LATE = frozenset({NotCancellable.code, NotUnresolved.code, "AcceptedUpdateCompletedWorkflow"})
 
 CommandWaitMs = Annotated[
     StrictInt, Field(ge=0, le=30_000, description="How long to wait for the broker's answer before answering 202")
@@ -83,6 +83,30 @@ class ModifyBody(BaseModel):
 
     def levels(self) -> dict[str, object]:
         return self.model_dump(exclude={"client_order_id", "wait_ms"})
+
+
+class ResolveBody(BaseModel):
+    """A person's word on an unresolved trade: the order's number at the broker, or that there is no order."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"client_order_id": "resolve-1", "verdict": "absent", "reason": "broker's desk: none"}]
+        },
+    )
+
+    client_order_id: ClientId | None = None
+    verdict: Literal["taken", "absent"]
+    broker_order_id: Annotated[StrictInt, Field(gt=0)] | None = None
+    reason: Annotated[str, Field(min_length=3, max_length=500)]
+    wait_ms: CommandWaitMs = 5_000
+
+    @model_validator(mode="after")
+    def _names_what_was_taken(self) -> Self:
+        if (self.verdict == "taken") != (self.broker_order_id is not None):
+            raise ValueError("broker_order_id goes with the verdict taken, and only with it")
+        return self
 
 
 _Handle = WorkflowHandle[TradeWorkflow, object]
@@ -168,12 +192,50 @@ async def modify(
     return await _command(connected, user, order)
 
 
+@router.post("/trades/{trade_id}/resolve", response_model=views.CommandAnswered, responses=_ANSWERS)
+async def resolve(
+    trade_id: UUID,
+    body: ResolveBody,
+    connected: ConnectionsDep,
+    user: DeciderDep,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> Response:
+    """Decide what became of an unresolved send, in your name. For the roles risk and admin.
+
+    Whatever the broker shows later is booked all the same, and raises an alert.
+    """
+    key = one_key(body.client_order_id, idempotency_key)
+    said = {"verdict": body.verdict, "broker_order_id": body.broker_order_id, "reason": body.reason}
+    body_hash = body_digest({"kind": "resolve", **said})
+    command = ResolveTrade(
+        key=key,
+        requested_by=user.id,
+        body_hash=body_hash,
+        broker_order_id=body.broker_order_id,
+        reason=body.reason,
+    )
+    order = _Asked(
+        kind="resolve",
+        key=key,
+        trade_id=trade_id,
+        body_hash=body_hash,
+        wait_seconds=body.wait_ms / 1000,
+        send=lambda handle: handle.start_update(
+            TradeWorkflow.resolve,  # type: ignore[arg-type] # as above
+            command,
+            id=f"resolve-{key}",
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+        ),
+    )
+    return await _command(connected, user, order)
+
+
 async def _command(connected: Connections, user: User, order: _Asked) -> Response:
     known = await _known(connected, user, order)
     if known.outcome is not None:
         return await _answer(connected, user, order, known=known)
     if known.state in FINAL_STATES:
-        raise NotCancellable(known.state)
+        raise _too_late(order.kind, known.state)
     handle = connected.temporal.get_workflow_handle_for(TradeWorkflow.run, known.workflow_id)
     answer = await _send(handle, order, state=known.state)
     if answer is not None and answer.conflict:
@@ -202,10 +264,10 @@ async def _send(handle: _Handle, order: _Asked, *, state: OrderState) -> Command
         async with asyncio.timeout(_ACCEPTED_WITHIN_SECONDS):
             update = await order.send(handle)
     except WorkflowUpdateFailedError as error:
-        raise _refusal(error, state) from error
+        raise _refusal(error, order.kind, state) from error
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            raise NotCancellable(state) from error
+            raise _too_late(order.kind, state) from error
         raise pipeline_unavailable() from error
     except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError, RuntimeError) as error:
         raise pipeline_unavailable() from error
@@ -214,7 +276,7 @@ async def _send(handle: _Handle, order: _Asked, *, state: OrderState) -> Command
         await asyncio.wait({waiting}, timeout=order.wait_seconds)
         return waiting.result() if waiting.done() else None
     except WorkflowUpdateFailedError as error:
-        raise _refusal(error, state) from error
+        raise _refusal(error, order.kind, state) from error
     except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
         # The server went away after it took the command, which will be carried out all the same.
         return None
@@ -223,11 +285,15 @@ async def _send(handle: _Handle, order: _Asked, *, state: OrderState) -> Command
         await asyncio.gather(waiting, return_exceptions=True)
 
 
-def _refusal(error: WorkflowUpdateFailedError, state: OrderState) -> Exception:
+def _refusal(error: WorkflowUpdateFailedError, kind: str, state: OrderState) -> Exception:
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.type in _TOO_LATE:
-        return NotCancellable(state)
+        return _too_late(kind, state)
     return error
+
+
+def _too_late(kind: str, state: OrderState) -> PipelineError:
+    return NotUnresolved(state) if kind == "resolve" else NotCancellable(state)
 
 
 async def _answer(

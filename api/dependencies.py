@@ -59,6 +59,15 @@ async def trader(user: CallerDep) -> User:
 
 TraderDep = Annotated[User, Depends(trader)]
 
+
+async def decider(user: CallerDep) -> User:
+    if not user.role.sees_all:
+        raise Problem(403, "role_forbidden", "an unresolved trade is decided by the roles risk and admin")
+    return user
+
+
+DeciderDep = Annotated[User, Depends(decider)]
+
 IdempotencyKeyHeader = Annotated[
     str | None,
     Header(alias="Idempotency-Key", description="In place of `client_order_id`; one of the two is required"),

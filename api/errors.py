@@ -65,6 +65,7 @@ PIPELINE_PROBLEMS: dict[type[errors.PipelineError], tuple[int, Retry]] = {
     errors.AccountNotFound: (404, Retry.SAFE),
     errors.CommandConflict: (409, Retry.SAFE),
     errors.NotCancellable: (409, Retry.SAFE),
+    errors.NotUnresolved: (409, Retry.SAFE),
     errors.ReservationConflict: (409, Retry.SAFE),
     errors.BrokerUnavailable: (503, Retry.AFTER),
     errors.BrokerMismatch: (503, Retry.AFTER),

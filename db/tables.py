@@ -360,7 +360,7 @@ trade_commands = Table(
     Column("reason", Text),
     Column("outcome_at", INSTANT),
     PrimaryKeyConstraint("trade_id", "key"),
-    CheckConstraint("kind IN ('cancel', 'modify')", name="kind"),
+    CheckConstraint("kind IN ('cancel', 'modify', 'resolve')", name="kind"),
     CheckConstraint("outcome IN ('done', 'refused', 'unknown')", name="outcome"),
 )
 

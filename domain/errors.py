@@ -8,6 +8,7 @@ PipelineError
 ├── AccountNotFound
 ├── CommandConflict          the idempotency key is taken by another command
 ├── NotCancellable           the trade is in a state that cannot be cancelled or modified
+├── NotUnresolved            a person decided on a trade whose outcome is known
 ├── ReservationConflict      a reservation was asked to resolve twice in different ways
 ├── BrokerUnavailable        the terminal gave no answer to a question; nothing may be concluded
 ├── BrokerMismatch           the terminal shows another account than the configured one
@@ -70,6 +71,13 @@ class NotCancellable(PipelineError):
 
     def __init__(self, state: str) -> None:
         super().__init__(f"the trade is {state}; only a working order can be cancelled or modified")
+
+
+class NotUnresolved(PipelineError):
+    code = "not_unresolved"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the trade is {state}; only an unresolved one is decided by a person")
 
 
 class ReservationConflict(PipelineError):

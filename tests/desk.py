@@ -158,7 +158,12 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(
-    database: Database, client: Client, folder: Path, *, terminal_options: tuple[str, ...] = ()
+    database: Database,
+    client: Client,
+    folder: Path,
+    *,
+    terminal_options: tuple[str, ...] = (),
+    quiet: timedelta = QUIET,
 ) -> AsyncIterator[Desk]:
     """Start the terminal, seed an account with one trader, and run both workers in this process."""
     slug = f"desk-{next(_numbers)}-{uuid4().hex[:6]}"
@@ -169,7 +174,7 @@ async def open_desk(
         control = stack.enter_context(Control("127.0.0.1", terminal.port))
         owner = database.engine("owner")
         account_id, user_id = await _seed(owner, slug)
-        sender = await _sender(database.engine("broker"), terminal, slug=slug, folder=folder)
+        sender = await _sender(database.engine("broker"), terminal, slug=slug, folder=folder, quiet=quiet)
         stack.push_async_callback(sender.broker.close)
         await sender.broker.connect()
         async with database.engine("broker").begin() as connection:
@@ -215,14 +220,7 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
-        activities=[
-            orders.submit,
-            orders.resolve,
-            commands.cancel_order,
-            commands.modify_order,
-            feed.follow,
-            feed.refresh,
-        ],
+        activities=[*orders.activities, *commands.activities, *feed.activities],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
@@ -251,7 +249,7 @@ async def _seed(engine: AsyncEngine, slug: str) -> tuple[UUID, UUID]:
     return account_id, user_id
 
 
-async def _sender(engine: AsyncEngine, terminal: Terminal, *, slug: str, folder: Path) -> Sender:
+async def _sender(engine: AsyncEngine, terminal: Terminal, *, slug: str, folder: Path, quiet: timedelta) -> Sender:
     account, lease = await leases.take(
         engine, slug, terminal=terminal.path, ttl=timedelta(hours=1), grace=timedelta(seconds=5)
     )
@@ -266,7 +264,7 @@ async def _sender(engine: AsyncEngine, terminal: Terminal, *, slug: str, folder:
         lock_file=folder / "terminal.lock",
         lease_number=lease.number,
     )
-    return Sender(account=account, lease=lease, broker=broker, wake_feed=asyncio.Event(), absence_quiet=QUIET)
+    return Sender(account=account, lease=lease, broker=broker, wake_feed=asyncio.Event(), absence_quiet=quiet)
 
 
 async def _has_quotes(desk: Desk) -> bool:

@@ -18,10 +18,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.commands import CancelOrder, CommandActivities, ModifyOrder
     from activities.commands import CommandAnswer as OrderCommandAnswer
     from activities.feed import FeedActivities, FollowAccount
-    from activities.sender import ResolveTrade, SenderActivities, SubmitTrade
-    from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeStep
+    from activities.sender import SearchTrade, SenderActivities, SubmitTrade
+    from activities.trades import AcceptTrade, DecideTrade, ReserveTrade, TradeActivities, TradeStep
     from db.commands import Command
-    from domain.errors import CommandConflict, NotCancellable
+    from domain.errors import CommandConflict, NotCancellable, NotUnresolved
     from domain.orders import OrderState
     from domain.trades import TradeProgress
     from workflows import cards
@@ -37,7 +37,14 @@ with workflow.unsafe.imports_passed_through():
         at_broker,
     )
     from workflows.search_attributes import NEEDS_ATTENTION, STATE
-    from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade, TradeAck, TradeInput
+    from workflows.trade_messages import (
+        CancelTrade,
+        CommandAnswer,
+        ModifyTrade,
+        ResolveTrade,
+        TradeAck,
+        TradeInput,
+    )
 
 FIRST_ATTEMPT = 1
 
@@ -104,6 +111,20 @@ class TradeWorkflow:
             summary=f"modify {self._intent}",
         )
 
+    @workflow.update(description="a person's word on what became of the send")
+    async def resolve(self, command: ResolveTrade) -> CommandAnswer:
+        decision = DecideTrade(
+            command=self._stored("resolve", command),
+            broker_order_id=command.broker_order_id,
+            reason=command.reason,
+        )
+        try:
+            progress = await self._books(TradeActivities.decide, decision, summary="a person decides")
+        except FailureError as error:
+            return self._refused(error)
+        self._news = True
+        return CommandAnswer(outcome="done", reason=command.reason, state=progress.state, conflict=False)
+
     @cancel.validator
     def _may_cancel(self, command: CancelTrade) -> None:  # noqa: ARG002 - the signature is the update's
         self._check_commandable()
@@ -111,6 +132,12 @@ class TradeWorkflow:
     @modify.validator
     def _may_modify(self, command: ModifyTrade) -> None:  # noqa: ARG002 - the signature is the update's
         self._check_commandable()
+
+    @resolve.validator
+    def _may_resolve(self, command: ResolveTrade) -> None:  # noqa: ARG002 - the signature is the update's
+        state = self._known_state()
+        if state is not OrderState.UNRESOLVED:
+            raise ApplicationError(str(NotUnresolved(state)), type=NotUnresolved.code)
 
     @workflow.signal(description="the books have news of this trade")
     def booked(self) -> None:
@@ -169,14 +196,20 @@ class TradeWorkflow:
         return progress
 
     async def _resolve(self) -> TradeProgress:
-        """Wait a little, then search the broker's lists once for what became of the send."""
+        """Wait a little, then search the broker once for what became of the send; a person may be first."""
         wait = RESOLVE_INTERVALS[min(self._search_count, len(RESOLVE_INTERVALS) - 1)]
         self._search_count += 1
-        await workflow.sleep(wait, summary="before the next search")
+        try:
+            await workflow.wait_condition(lambda: self._news, timeout=wait, timeout_summary="the next search")
+        except TimeoutError:
+            return await self._search()
+        return await self._read()
+
+    async def _search(self) -> TradeProgress:
         return self._take(
             await workflow.execute_activity_method(
-                SenderActivities.resolve,
-                ResolveTrade(trade_id=self._intent.trade_id),
+                SenderActivities.search,
+                SearchTrade(trade_id=self._intent.trade_id),
                 **at_broker(BROKER_REPEATABLE, queue=self._queue, summary="search for the order"),
             )
         )
@@ -187,6 +220,9 @@ class TradeWorkflow:
             await workflow.wait_condition(lambda: self._news, timeout=SAFETY_POLL, timeout_summary="safety poll")
         except TimeoutError:
             workflow.logger.debug("no news within the safety poll")
+        return await self._read()
+
+    async def _read(self) -> TradeProgress:
         self._news = False
         return self._take(await self._books(TradeActivities.read_progress, self._step, summary="read the books"))
 
@@ -220,15 +256,7 @@ class TradeWorkflow:
                 step, argument, **at_broker(BROKER_REPEATABLE, queue=self._queue, summary=summary)
             )
         except ActivityError as error:
-            cause = root(error)
-            if not isinstance(cause, ApplicationError) or not cause.non_retryable:
-                raise
-            return CommandAnswer(
-                outcome="refused",
-                reason=cause.message,
-                state=self._known().state,
-                conflict=cause.type == CommandConflict.code,
-            )
+            return self._refused(error)
         # `run` may have read the books meanwhile; it reads them again, so the newer state always wins.
         self._news = True
         return CommandAnswer(
@@ -238,7 +266,19 @@ class TradeWorkflow:
             conflict=False,
         )
 
-    def _stored(self, kind: str, asked: CancelTrade | ModifyTrade) -> Command:
+    def _refused(self, error: FailureError) -> CommandAnswer:
+        """The answer to a command that our own rules refuse; any other failure goes on."""
+        cause = root(error)
+        if not isinstance(cause, ApplicationError) or not cause.non_retryable:
+            raise error
+        return CommandAnswer(
+            outcome="refused",
+            reason=cause.message,
+            state=self._known().state,
+            conflict=cause.type == CommandConflict.code,
+        )
+
+    def _stored(self, kind: str, asked: CancelTrade | ModifyTrade | ResolveTrade) -> Command:
         return Command(
             trade_id=self._intent.trade_id,
             key=asked.key,

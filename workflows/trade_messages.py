@@ -49,6 +49,17 @@ class ModifyTrade:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResolveTrade:
+    """A person's word on an unresolved trade: the order's number at the broker, or None for no order at all."""
+
+    key: str
+    requested_by: UUID
+    body_hash: str
+    broker_order_id: int | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandAnswer:
     """`outcome` is done, refused or unknown; with `conflict`, the key was used for another command."""
 

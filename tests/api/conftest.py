@@ -147,14 +147,14 @@ async def _pipeline(client: Client, database: Database, broker: InstantBroker) -
         client,
         task_queue=PIPELINE,
         workflows=[TradeWorkflow],
-        activities=[steps.accept, steps.reserve, steps.settle, steps.read_progress, steps.give_up_sending],
+        activities=steps.activities,
         workflow_runner=UnsandboxedWorkflowRunner(),
         **shared,
     )
     sender = Worker(
         client,
         task_queue=broker_queue("demo"),
-        activities=[submits.submit, submits.resolve, commands.cancel_order, commands.modify_order],
+        activities=[*submits.activities, *commands.activities],
         **shared,
     )
     async with pipeline, sender:

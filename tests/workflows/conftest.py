@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,4 +12,11 @@ from tests.desk import Desk, open_desk
 @pytest.fixture
 async def desk(database: Database, temporal_client: Client, tmp_path: Path) -> AsyncIterator[Desk]:
     async with open_desk(database, temporal_client, tmp_path) as desk:
+        yield desk
+
+
+@pytest.fixture
+async def patient_desk(database: Database, temporal_client: Client, tmp_path: Path) -> AsyncIterator[Desk]:
+    """A desk that takes a minute of quiet before it believes in an absence."""
+    async with open_desk(database, temporal_client, tmp_path, quiet=timedelta(minutes=1)) as desk:
         yield desk

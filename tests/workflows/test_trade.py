@@ -2,8 +2,11 @@
 
 from decimal import Decimal
 
+from brokers.simulator.faults import Hang
 from domain.orders import OrderState
 from tests.desk import Desk
+from workflows.trade import TradeWorkflow
+from workflows.trade_messages import ResolveTrade
 
 
 async def test_market_order_is_filled_and_booked_once(desk: Desk) -> None:
@@ -19,3 +22,29 @@ async def test_market_order_is_filled_and_booked_once(desk: Desk) -> None:
     assert [(f["entry"], f["volume"]) for f in fills] == [("in", Decimal("0.10"))]
     sends = [send for send in desk.control.books().sends if send.magic == trade.progress.magic]
     assert len(sends) == 1
+
+
+async def test_a_person_ends_an_unresolved_trade_before_the_quiet_window_does(patient_desk: Desk) -> None:
+    desk = patient_desk
+    desk.control.script("EURUSD", [Hang(executed=False)])
+    intent = desk.intent()
+    handle, ack = await desk.open(intent)
+    assert ack.state is OrderState.UNRESOLVED
+    word = ResolveTrade(
+        key="word",
+        requested_by=desk.user_id,
+        body_hash="word",
+        broker_order_id=None,
+        reason="the broker's desk was asked",
+    )
+
+    answer = await handle.execute_update(TradeWorkflow.resolve, word)
+
+    assert (answer.outcome, answer.state) == ("done", OrderState.REJECTED)
+    trade = await desk.settled(intent)
+    assert trade.progress.reason == "decided_absent"
+    decided = await desk.rows(
+        "SELECT actor FROM audit_log WHERE detail->>'decided' = 'absent' AND subject = :subject",
+        subject=f"trade:{trade.id}",
+    )
+    assert [row["actor"] for row in decided] == [f"user:{desk.user_id}"]

@@ -418,7 +418,7 @@ CREATE TABLE trade_commands (
     reason TEXT,
     outcome_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_trade_commands PRIMARY KEY (trade_id, key),
-    CONSTRAINT ck_trade_commands_kind CHECK (kind IN ('cancel', 'modify')),
+    CONSTRAINT ck_trade_commands_kind CHECK (kind IN ('cancel', 'modify', 'resolve')),
     CONSTRAINT ck_trade_commands_outcome CHECK (outcome IN ('done', 'refused', 'unknown')),
     CONSTRAINT fk_trade_commands_trade_id_trade_ledger FOREIGN KEY(trade_id) REFERENCES trade_ledger (id),
     CONSTRAINT fk_trade_commands_requested_by_users FOREIGN KEY(requested_by) REFERENCES users (id)

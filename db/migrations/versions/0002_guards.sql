@@ -152,7 +152,7 @@ GRANT SELECT ON audit_log TO nexus_sealer;
 GRANT INSERT ON audit_log, events TO nexus_api, nexus_pipeline, nexus_broker;
 
 GRANT USAGE ON SEQUENCE order_magic TO nexus_pipeline;
-GRANT INSERT, UPDATE ON trade_ledger, risk_reservations, exposure_totals TO nexus_pipeline;
+GRANT INSERT, UPDATE ON trade_ledger, risk_reservations, exposure_totals, trade_commands TO nexus_pipeline;
 GRANT INSERT ON risk_adjustments, alerts TO nexus_pipeline;
 -- The stop latches from both sides, and a claim holds its rows still while it checks them.
 GRANT INSERT, UPDATE ON trading_control TO nexus_pipeline, nexus_broker;
