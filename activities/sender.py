@@ -42,13 +42,15 @@ from domain.orders import (
 from domain.resolution import Absent, Found, Inconclusive, conclude
 from domain.trades import TradeProgress
 
+# A broker that requotes three times in a row has told us its price.
+ATTEMPTS_MAX = 3
+
 UNDECIDED = frozenset({OrderState.PENDING, OrderState.UNRESOLVED})
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitTrade:
     trade_id: UUID
-    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +117,15 @@ class SenderActivities:
             trade = await trades.lock(connection, step.trade_id)
             if trade.state is not OrderState.PENDING:
                 return trade.progress
+            before = await attempts.newest(connection, trade.id)
+            dead = before is None or before.outcome == "rejected"
             refusal = await self._refusal(connection, trade)
-            if refusal is not None and await attempts.newest(connection, trade.id) is None:
+            if refusal is not None and dead:
                 return (await self._not_sent(connection, trade, refusal)).progress
-            attempt = await attempts.claim(
-                connection, trade, number=step.number, lease_number=self._sender.lease.number
+            number = 1 if before is None else before.number + 1
+            lease_number = self._sender.lease.number
+            attempt = (
+                await attempts.claim(connection, trade, number=number, lease_number=lease_number) if dead else None
             )
             if attempt is None:
                 # Somebody claimed it before us and left no answer: a worker that died, or a workflow reset.
@@ -161,6 +167,15 @@ class SenderActivities:
             case Accepted(order=order, fills=fills):
                 trade = await self._sent(connection, trade, outcome)
                 trade = await self._book(connection, trade, order=order, fills=fills, source="submit")
+            case Rejected(repeatable=True) if attempt.number < ATTEMPTS_MAX and trade.state is OrderState.PENDING:
+                # This attempt is proven dead, so another claim may follow it; until then the trade stays pending.
+                await trades.journal(
+                    connection,
+                    trade,
+                    "trade.requoted",
+                    actor=self._sender.actor,
+                    detail={"attempt": attempt.number, "reason": outcome.reason},
+                )
             case Rejected(reason=reason):
                 trade = await self._rejected(connection, trade, reason)
             case NotSent():

@@ -8,6 +8,7 @@ _PRIVILEGES = ["UPDATE", "DELETE", "TRUNCATE"]
 _GUARDS = [
     "trade_ledger.guard",
     "send_attempts.guard",
+    "send_attempts.guard_claim",
     "risk_reservations.guard",
     "ledger_entries.balance",
     "fills.allocated",

@@ -64,7 +64,7 @@ SILENCE = Law(
         SELECT format('trade %s is unresolved, and not shown as needing attention', id)
         FROM trade_ledger WHERE state = 'unresolved' AND NOT needs_attention
         """,
-        # A settled reservation has fills, and they are an answer.
+        # A settled reservation has fills, and they are an answer; so is the word of a named person.
         """
         SELECT format('trade %s: claim %s has no answer, and its reservation is %s', t.id, a.number,
                       coalesce(r.state, 'missing'))
@@ -73,6 +73,8 @@ SILENCE = Law(
         LEFT JOIN risk_reservations r ON r.trade_id = a.trade_id
         WHERE (a.outcome IS NULL OR a.outcome = 'unresolved') AND t.state <> 'unresolved'
           AND (r.trade_id IS NULL OR r.state IN ('released', 'expired'))
+          AND NOT EXISTS (SELECT FROM trade_commands c
+                          WHERE c.trade_id = a.trade_id AND c.kind = 'resolve' AND c.outcome = 'done')
         """,
         """
         SELECT format('trade %s: claim %s was made while claim %s has no answer', a.trade_id, b.number, a.number)

@@ -232,10 +232,11 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """The broker proved that it did not execute."""
+    """The broker proved that it did not execute; `repeatable` if only the price had moved meanwhile."""
 
     reason: str
     retcode: int | None
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,8 +99,8 @@ class Denied:
 
     @property
     def for_want_of_data(self) -> bool:
-        """Whether missing or old data is among the reasons, so that newer data may change the answer."""
-        return any(denial.code in _WANTING for denial in self.denials)
+        """Whether missing or old data is all that stands against it, so that newer data may change the answer."""
+        return all(denial.code in _WANTING for denial in self.denials)
 
 
 _WANTING = frozenset(

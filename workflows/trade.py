@@ -46,8 +46,6 @@ with workflow.unsafe.imports_passed_through():
         TradeInput,
     )
 
-FIRST_ATTEMPT = 1
-
 _COMMANDABLE = frozenset({OrderState.PENDING, OrderState.WORKING, OrderState.PARTIALLY_FILLED})
 _START_MARGIN = timedelta(seconds=1)
 
@@ -179,7 +177,7 @@ class TradeWorkflow:
                 progress = self._take(
                     await workflow.execute_activity_method(
                         SenderActivities.submit,
-                        SubmitTrade(trade_id=self._intent.trade_id, number=FIRST_ATTEMPT),
+                        SubmitTrade(trade_id=self._intent.trade_id),
                         **options,
                     )
                 )

@@ -13,6 +13,7 @@ from brokers.mt5.constants import OrderStatus
 from brokers.mt5.mapping import Struct
 from brokers.mt5.retcodes import (
     OWNED,
+    PRICE_MOVED,
     REFUSALS,
     Silence,
     Verdict,
@@ -65,7 +66,7 @@ def _answered(answer: Struct, *, symbol: str, clock: ServerClock) -> Accepted | 
             retcode=retcode,
         )
     if judged in REFUSALS and "unread" not in answer and not _contradicted(answer["found"]):
-        return Rejected(reason=reason, retcode=retcode)
+        return Rejected(reason=reason, retcode=retcode, repeatable=retcode in PRICE_MOVED)
     return Unclear(reason=f"{reason}: {result['comment']}", retcode=retcode)
 
 

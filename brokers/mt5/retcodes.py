@@ -67,6 +67,9 @@ RETCODES: dict[int, tuple[str, Verdict]] = {
     10046: ("hedge_prohibited", Verdict.REJECT),
 }
 
+# The price moved before the broker got to the order; a fresh one may be sent inside the caller's bounds.
+PRICE_MOVED = frozenset({10004, 10020})
+
 REFUSALS = frozenset({Verdict.RETRY, Verdict.WAIT, Verdict.REJECT})
 OWNED = frozenset({Verdict.DONE, Verdict.PARTIAL, Verdict.ACCEPTED})
 

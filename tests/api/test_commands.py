@@ -120,6 +120,35 @@ async def test_bad_modification_is_refused_and_changes_nothing(
     assert await count_rows(api.database.engine()) == before
 
 
+WORD = {"client_order_id": "w", "verdict": "absent", "reason": "the broker's desk was asked"}
+
+
+async def test_only_risk_and_admin_decide_what_became_of_a_send(api: Api) -> None:
+    trade_id = await resting(api, "resolve-1")
+    path = f"/api/trading/trades/{trade_id}/resolve"
+    refused = await api.call("trader", "POST", path, json=WORD)
+    known = await api.call("admin", "POST", path, json=WORD)
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "role_forbidden")
+    assert (known.status_code, known.json()["code"]) == (409, "not_unresolved")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        {**WORD, "verdict": "taken"},
+        {**WORD, "broker_order_id": 7},
+        {**WORD, "verdict": "maybe"},
+        {**WORD, "reason": ""},
+    ],
+)
+async def test_an_incomplete_word_is_refused(api: Api, word: dict[str, object]) -> None:
+    trade_id = (await api.call("trader", "GET", "/api/trading/trades?limit=1")).json()["items"][0]["id"]
+    answer = await api.call("admin", "POST", f"/api/trading/trades/{trade_id}/resolve", json=word)
+
+    assert answer.status_code == 422, answer.json()
+
+
 async def test_command_without_the_workflow_server_is_503(api: Api) -> None:
     trade_id = await resting(api, "cancel-5")
     async with running(elsewhere(api.settings, address=f"127.0.0.1:{free_port()}")) as http:

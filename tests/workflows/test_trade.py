@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from brokers.simulator.faults import Hang
+from brokers.simulator.faults import Hang, Reject
 from domain.orders import OrderState
 from tests.desk import Desk
 from workflows.trade import TradeWorkflow
@@ -48,3 +48,31 @@ async def test_a_person_ends_an_unresolved_trade_before_the_quiet_window_does(pa
         subject=f"trade:{trade.id}",
     )
     assert [row["actor"] for row in decided] == [f"user:{desk.user_id}"]
+
+
+async def test_a_requote_is_followed_by_another_claim_under_the_same_number(desk: Desk) -> None:
+    desk.control.script("EURUSD", [Reject(retcode=10004)])
+    intent = desk.intent()
+
+    ack = await desk.execute(intent)
+
+    assert ack.state is OrderState.FILLED
+    claims = await desk.rows(
+        "SELECT number, outcome FROM send_attempts WHERE trade_id = :id ORDER BY number", id=intent.trade_id
+    )
+    assert [(claim["number"], claim["outcome"]) for claim in claims] == [(1, "rejected"), (2, "accepted")]
+    magic = (await desk.trade(intent)).progress.magic
+    assert len([send for send in desk.control.books().sends if send.magic == magic]) == 2
+    assert desk.control.counts() == {magic: 1}
+
+
+async def test_a_broker_that_only_requotes_is_taken_at_its_word_after_three(desk: Desk) -> None:
+    desk.control.script("EURUSD", [Reject(retcode=10020)] * 5)
+    intent = desk.intent()
+
+    ack = await desk.execute(intent)
+
+    assert ack.state is OrderState.REJECTED
+    assert (await desk.settled(intent)).progress.reason == "price_changed"
+    assert await desk.scalar("SELECT count(*) FROM send_attempts WHERE trade_id = :id", id=intent.trade_id) == 3
+    assert desk.control.counts() == {}

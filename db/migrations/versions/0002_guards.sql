@@ -68,6 +68,20 @@ BEGIN
 END $$;
 CREATE TRIGGER guard BEFORE UPDATE ON send_attempts FOR EACH ROW EXECUTE FUNCTION guard_attempt();
 
+-- The next attempt is claimed only when the one before is proven dead.
+CREATE FUNCTION guard_claim() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.number > 1 AND NOT EXISTS (
+        SELECT 1 FROM send_attempts
+        WHERE trade_id = NEW.trade_id AND number = NEW.number - 1 AND outcome = 'rejected'
+    ) THEN
+        RAISE EXCEPTION 'attempt % of a trade follows one that was rejected', NEW.number
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER guard_claim BEFORE INSERT ON send_attempts FOR EACH ROW EXECUTE FUNCTION guard_claim();
+
 CREATE FUNCTION guard_reservation() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.state <> 'held' AND NEW.state <> OLD.state THEN
