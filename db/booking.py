@@ -31,8 +31,9 @@ async def book_fills(
         booked = await fills.book(
             connection, account, fill, maker=None if maker is None else maker.id, source=source
         )
-        if booked is not None and maker is not None:
-            trade = moved.get(maker.id, maker)
+        if booked is not None and booked.trade_id is not None:
+            # A corrected record may have lost its magic; its trade is still the one of the record before.
+            trade = moved.get(booked.trade_id) or maker or await trades.lock(connection, booked.trade_id)
             moved[trade.id] = await _apply(connection, trade, order=None, booked=booked, actor=actor)
     return tuple(moved.values())
 

@@ -1,4 +1,4 @@
-"""`nexus verify`: each law of DESIGN, as far as the books can show it, in one snapshot of a running system."""
+"""`nexus verify`: each of the ten laws, as far as the books can show it, in one snapshot of a running system."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
