@@ -23,8 +23,10 @@ from activities.feed import FeedActivities
 from activities.sender import Sender, SenderActivities
 from activities.trades import TradeActivities
 from brokers.mt5.adapter import Mt5Broker
+from brokers.protocol import AccountReading
+from db.accounts import Account
 from db.engine import make_engine
-from domain.errors import PipelineError
+from domain.errors import BrokerMismatch, PipelineError
 from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
@@ -96,7 +98,7 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
     # Renewed while it attaches, too: a terminal may take longer to start than a lease lasts.
     keeping = asyncio.create_task(leases.keep(engine, lease, ttl=settings.lease_ttl))
     try:
-        await broker.connect()
+        check_account(await broker.connect(), account)
         async with broker_worker(settings, engine, client, sender):
             await client.start_workflow(
                 FeedWorkflow.run, FeedInput(account_slug=account.slug), **feed_options(account.slug)
@@ -107,6 +109,15 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
         keeping.cancel()
         await broker.close()
         await engine.dispose()
+
+
+def check_account(seen: AccountReading, account: Account) -> None:
+    """Refuse a terminal whose account is not kept as the books keep it."""
+    ours, theirs = (account.margin_mode, account.currency), (seen.margin_mode, seen.currency)
+    if ours != theirs:
+        raise BrokerMismatch(
+            f"account {account.slug} is kept as {' in '.join(ours)}, the terminal shows {' in '.join(theirs)}"
+        )
 
 
 def broker_worker(settings: BrokerSettings, engine: AsyncEngine, client: Client, sender: Sender) -> Worker:

@@ -13,9 +13,9 @@ from activities.sender import Sender
 from activities.units import until_committed
 from brokers.protocol import CommandDone, CommandOutcome, CommandRefused, CommandUnknown, Lookup
 from db import booking, commands, locks, reservations, trades
-from db.commands import Command, CommandResult
 from db.risk_context import read_risk_context
 from db.trades import Trade
+from domain.commands import Command, CommandResult
 from domain.errors import NotCancellable
 from domain.orders import Changes, OrderState
 from domain.risk import Denial, claim_of

@@ -212,8 +212,8 @@ class SenderActivities:
             case Absent():
                 await attempts.record_outcome(connection, attempt, Rejected(reason="absent", retcode=None))
                 trade = await self._rejected(connection, trade, "absent")
-            case Inconclusive(missing=missing):
-                trade = await self._still_unknown(connection, trade, lookup, missing)
+            case Inconclusive():
+                trade = await self._still_unknown(connection, trade, lookup, conclusion)
         return trade.progress
 
     async def _sent(self, connection: AsyncConnection, trade: Trade, accepted: Accepted) -> Trade:
@@ -272,7 +272,7 @@ class SenderActivities:
         )
 
     async def _still_unknown(
-        self, connection: AsyncConnection, trade: Trade, lookup: Lookup, missing: tuple[str, ...]
+        self, connection: AsyncConnection, trade: Trade, lookup: Lookup, conclusion: Inconclusive
     ) -> Trade:
         if trade.state is OrderState.PENDING:
             trade = await trades.lose(connection, trade, "no_answer", actor=self._sender.actor)
@@ -281,8 +281,8 @@ class SenderActivities:
                 "searched_at": lookup.read_at,
                 "searched_since": lookup.since,
                 "searched": "open orders, positions, order history, deal history",
-                "found": "nothing under this number",
-                "missing": "; ".join(missing),
+                "found": conclusion.found,
+                "missing": "; ".join(conclusion.missing),
             }
         )
         return await trades.note(

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 
 from db import attempts, commands, locks, reservations, trades
-from db.commands import Command, CommandResult
 from db.jsons import plain
 from db.risk_context import read_risk_context
 from db.trades import Trade, lose
+from domain.commands import Command, CommandResult
 from domain.errors import NotUnresolved
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState

@@ -1,7 +1,8 @@
 """Problems: every answer that is no success, as RFC 9457 says, with a stable `code` and what a repeat would do.
 
-`retry` is for machines: `safe` says that nothing was changed and the request may be sent again at once, `after`
-the same once `Retry-After` has passed, `unsafe` that it may have acted: look before sending anything new.
+`retry` is for machines: `safe` says that nothing was changed and the request may be sent again at once; `after`
+that the same request, under the same id, may be sent again once `Retry-After` has passed, whether or not this one
+acted; `unsafe` that it may have acted: look before sending anything new.
 """
 
 from collections.abc import Mapping, Sequence

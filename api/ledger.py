@@ -54,7 +54,7 @@ async def ledger(
     user: CallerDep,
     *,
     account: Annotated[Slug | None, Query()] = None,
-    code: Annotated[Symbol | None, Query(description="A ledger account, like `cash`")] = None,
+    code: Annotated[Symbol | None, Query(description="A ledger account, like `broker_cash`")] = None,
     trade_id: UUID | None = None,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,

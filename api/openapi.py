@@ -12,8 +12,8 @@ Trades in, each carried to its end; log in, send the token as `Authorization: Be
 * Every unsafe request carries `client_order_id` or an `Idempotency-Key` header; the same one again is answered
   with what the first one did, and never acts twice.
 * What is no success is a problem document (RFC 9457) with a stable `code`, a `request_id` and `retry`:
-  `safe` (nothing was changed, repeat at will), `after` (the same, once `Retry-After` has passed) or `unsafe`
-  (it may have acted: look before sending anything new).
+  `safe` (nothing was changed, repeat at will), `after` (repeat it under the same id once `Retry-After` has
+  passed, whether or not it acted) or `unsafe` (it may have acted: look before sending anything new).
 """
 
 _PROBLEM = {

@@ -68,7 +68,7 @@ class AccountSnapshot(View):
 
 
 class Positions(View):
-    """No position is flat only as of its account's `read_at`."""
+    """An account without positions is flat only as of its `read_at`."""
 
     positions: list[Position]
     accounts: list[AccountSnapshot]

@@ -1,31 +1,12 @@
-"""Cancels and modifications: each stored once under its idempotency key, with what became of it."""
-
-from dataclasses import dataclass
-from uuid import UUID
+"""Commands to trades: each stored once under its idempotency key, with what became of it."""
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.tables import trade_commands
+from domain.commands import Command, CommandResult
 from domain.errors import CommandConflict
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """A cancel or modification as it was asked for; `body_hash` tells another one under the same key apart."""
-
-    trade_id: UUID
-    key: str
-    kind: str
-    body_hash: str
-    requested_by: UUID
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandResult:
-    outcome: str
-    reason: str | None
 
 
 async def begin(connection: AsyncConnection, command: Command) -> CommandResult | None:

@@ -33,6 +33,9 @@ class Absent:
 
 @dataclass(frozen=True, kw_only=True)
 class Inconclusive:
+    """What the search did show, and what is still missing for a verdict."""
+
+    found: str
     missing: tuple[str, ...]
 
 
@@ -59,4 +62,7 @@ def conclude(
     waited = read_at - sender_ended_at
     if waited < quiet:
         missing.append(f"{(quiet - waited).total_seconds():.0f} more quiet seconds since the sender ended")
-    return Inconclusive(missing=tuple(missing)) if missing else Absent()
+    if not missing:
+        return Absent()
+    shown = f"{position_count} positions" if position_count else "nothing"
+    return Inconclusive(found=f"{shown} under this number", missing=tuple(missing))

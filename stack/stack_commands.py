@@ -1,4 +1,4 @@
-"""`nexus up`, `down`, `status` and `verify`: the embedded stack as a whole."""
+"""`nexus up`, `down` and `status`: the embedded stack as a whole."""
 
 import asyncio
 import os

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.feed import FeedActivities, FollowAccount
     from activities.sender import SearchTrade, SenderActivities, SubmitTrade
     from activities.trades import AcceptTrade, DecideTrade, ReserveTrade, TradeActivities, TradeStep
-    from db.commands import Command
+    from domain.commands import Command
     from domain.errors import CommandConflict, NotCancellable, NotUnresolved
     from domain.orders import OrderState
     from domain.trades import TradeProgress

@@ -6,13 +6,12 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from brokers.mt5.sender import Sender, SenderLost
 from brokers.mt5.session import Pin
@@ -21,7 +20,7 @@ from brokers.mt5.terminals import TerminalKind
 from brokers.mt5.turns import Lane, Turns
 from domain.errors import BrokerUnavailable
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 # A send that waited this long for a read has it killed; the spare takes over within milliseconds.
 READ_PATIENCE_SECONDS = 0.2
@@ -136,7 +135,7 @@ class TerminalProcess:
     def _interrupt_read(self) -> None:
         # A child that is still connecting is of use to the send as well.
         if self._turns.holder is Lane.READ and self._sender is not None and self._connected:
-            log.warning("read interrupted by a send", pid=self._sender.pid)
+            log.warning("a read was interrupted by a send (process %d)", self._sender.pid)
             self._sender.kill()
 
     async def _run(self, call: Call) -> Answer:
@@ -149,7 +148,9 @@ class TerminalProcess:
                 return Answer(content=content, ended_at=None)
             return Answer(content=content, ended_at=await sender.end())
         except SenderLost as lost:
-            log.warning("terminal process lost", operation=call.operation, reason=str(lost), sent=lost.announced)
+            log.warning(
+                "the terminal's process was lost in %s: %s (sent: %s)", call.operation, lost, lost.announced
+            )
             raise
         finally:
             self._turns.leave()
