@@ -153,9 +153,9 @@ class FeedActivities:
         return moved if after == before else (*moved, after)
 
     async def _tell(self, moved: Iterable[Trade]) -> None:
-        """Wake the workflows of trades that moved; one whose submit still runs learns it from there."""
+        """Wake the workflows of trades that moved."""
         for trade in {trade.id: trade for trade in moved}.values():
-            if trade.progress.closed_at is not None or trade.submitted_at is None:
+            if trade.progress.closed_at is not None:
                 continue
             try:
                 await self._client.get_workflow_handle(trade.workflow_id).signal(BOOKED_SIGNAL)

@@ -103,8 +103,18 @@ class Denied:
         return all(denial.code in _WANTING for denial in self.denials)
 
 
+# A position that was opened or partly closed just now shows in the next reading.
 _WANTING = frozenset(
-    {"account_unknown", "account_stale", "quote_missing", "quote_stale", "rate_missing", "exposure_unknown"}
+    {
+        "account_unknown",
+        "account_stale",
+        "quote_missing",
+        "quote_stale",
+        "rate_missing",
+        "exposure_unknown",
+        "position_not_open",
+        "position_volume_exceeded",
+    }
 )
 
 

@@ -1,0 +1,233 @@
+"""A send happens once, behind a claim, and every outcome leaves the books as that outcome allows."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.sender import SearchTrade, SenderActivities, SubmitTrade
+from db.accounts import Lease
+from db.trades import Trade
+from domain.errors import BrokerUnavailable
+from domain.orders import (
+    Accepted,
+    BrokerOrderState,
+    NotSent,
+    OrderState,
+    Rejected,
+    SubmitOutcome,
+    Unresolved,
+)
+from domain.trades import TradeProgress
+from tests.activities.broker import QUIET, ScriptedBroker, make_lookup, make_sender, take_lease
+from tests.db.books import Books
+from tests.factories import NOW, lots, make_fill, make_order, make_quote
+
+UNRESOLVED = Unresolved(reason="timeout", retcode=None, sender_ended_at=None)
+
+
+def accepted(trade: Trade, *, filled: bool = True) -> Accepted:
+    magic = trade.progress.magic
+    order = make_order(magic=magic, state=BrokerOrderState.FILLED if filled else BrokerOrderState.WORKING)
+    fills = (make_fill(magic=magic),) if filled else ()
+    return Accepted(broker_order_id=7001, order=order, fills=fills, quote=make_quote(), retcode=10009)
+
+
+async def submit(
+    books: Books, trade: Trade, broker: ScriptedBroker, *, lease: Lease | None = None
+) -> TradeProgress:
+    sender = make_sender(books, lease or await take_lease(books), broker)
+    activities = SenderActivities(books.broker, sender, now=lambda: books.now)
+    progress = await ActivityEnvironment().run(activities.submit, SubmitTrade(trade_id=trade.id))
+    assert isinstance(progress, TradeProgress)
+    return progress
+
+
+async def search(
+    books: Books, trade: Trade, broker: ScriptedBroker, *, lease: Lease | None = None
+) -> TradeProgress:
+    sender = make_sender(books, lease or await take_lease(books), broker)
+    activities = SenderActivities(books.broker, sender, now=lambda: books.now)
+    progress = await ActivityEnvironment().run(activities.search, SearchTrade(trade_id=trade.id))
+    assert isinstance(progress, TradeProgress)
+    return progress
+
+
+async def unresolved(books: Books) -> Trade:
+    trade = await books.reserved()
+    await submit(books, trade, ScriptedBroker(outcomes=[UNRESOLVED]))
+    return await books.trade(trade.id)
+
+
+async def test_an_accepted_send_books_the_fills_of_its_answer_at_once(books: Books) -> None:
+    trade = await books.reserved()
+
+    progress = await submit(books, trade, ScriptedBroker(outcomes=[accepted(trade)]))
+
+    assert (progress.state, progress.broker_order_id) == (OrderState.FILLED, 7001)
+    assert await books.scalar("SELECT outcome FROM send_attempts") == "accepted"
+    await books.check_sums()
+
+
+async def test_an_order_that_rests_is_working(books: Books) -> None:
+    trade = await books.reserved()
+    progress = await submit(books, trade, ScriptedBroker(outcomes=[accepted(trade, filled=False)]))
+    assert progress.state is OrderState.WORKING
+
+
+async def test_an_order_that_no_list_shows_yet_is_working(books: Books) -> None:
+    trade = await books.reserved()
+    unseen = Accepted(broker_order_id=7001, order=None, fills=(), quote=None, retcode=10008)
+    progress = await submit(books, trade, ScriptedBroker(outcomes=[unseen]))
+    assert (progress.state, progress.broker_order_id) == (OrderState.WORKING, 7001)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "reason", "attention"),
+    [
+        (Rejected(reason="no_money", retcode=10019), OrderState.REJECTED, "no_money", False),
+        (NotSent(reason="price_collar", detail={"worse": "250"}), OrderState.DENIED, "price_collar", False),
+        (UNRESOLVED, OrderState.UNRESOLVED, "timeout", True),
+    ],
+)
+async def test_an_answer_that_is_no_acceptance_ends_as_what_it_proves(
+    books: Books, outcome: SubmitOutcome, state: OrderState, reason: str, *, attention: bool
+) -> None:
+    trade = await books.reserved()
+    progress = await submit(books, trade, ScriptedBroker(outcomes=[outcome]))
+    assert (progress.state, progress.reason, progress.needs_attention) == (state, reason, attention)
+    # Only the trade's end resolves it; while nobody knows, it stays held.
+    assert await books.scalar("SELECT state FROM risk_reservations") == "held"
+
+
+async def test_twenty_submits_of_one_trade_send_once(books: Books) -> None:
+    trade = await books.reserved()
+    broker = ScriptedBroker(outcomes=[accepted(trade)] * 20)
+    lease = await take_lease(books)
+
+    await asyncio.gather(*(submit(books, trade, broker, lease=lease) for _ in range(20)))
+
+    assert len(broker.sends) == 1
+    assert await books.scalar("SELECT count(*) FROM fills") == 1
+
+
+async def test_a_claim_without_an_answer_is_unresolved_and_never_sent(books: Books) -> None:
+    trade = await books.reserved()
+    await books.run(
+        "INSERT INTO send_attempts (trade_id, number, account_id, magic, lease_number)"
+        " VALUES (:id, 1, :account, :magic, 1)",
+        id=trade.id,
+        account=books.account.id,
+        magic=trade.progress.magic,
+    )
+    broker = ScriptedBroker()
+
+    progress = await submit(books, trade, broker)
+
+    assert (progress.state, progress.reason, broker.sends) == (OrderState.UNRESOLVED, "claimed_before", [])
+
+
+async def test_an_old_lease_cannot_claim(books: Books) -> None:
+    trade = await books.reserved()
+    old = await take_lease(books)
+    await take_lease(books)
+    broker = ScriptedBroker()
+
+    progress = await submit(books, trade, broker, lease=old)
+
+    assert (progress.state, progress.reason, broker.sends) == (OrderState.DENIED, "lease_lost", [])
+    assert await books.rows("SELECT 1 FROM send_attempts") == []
+
+
+async def test_a_stop_that_latched_after_the_reservation_keeps_the_order_in(books: Books) -> None:
+    trade = await books.reserved()
+    await books.run("UPDATE trading_control SET state = 'halted' WHERE scope = 'all'")
+    broker = ScriptedBroker()
+
+    progress = await submit(books, trade, broker)
+
+    assert (progress.state, progress.reason, broker.sends) == (OrderState.DENIED, "trading_halted", [])
+
+
+async def test_an_order_past_its_deadline_stays_in(books: Books) -> None:
+    trade = await books.reserved()
+    books.now = trade.intent.submit_by
+    broker = ScriptedBroker()
+
+    progress = await submit(books, trade, broker)
+
+    assert (progress.reason, broker.sends) == ("submit_deadline_passed", [])
+
+
+async def test_a_fill_that_the_feed_booked_first_is_stronger_than_a_refusal(books: Books) -> None:
+    trade = await books.reserved()
+
+    class Overtaken(ScriptedBroker):
+        async def submit(self, order: object) -> SubmitOutcome:
+            await books.book(make_fill(magic=trade.progress.magic))
+            return Rejected(reason="no_money", retcode=10019)
+
+    progress = await submit(books, trade, Overtaken())
+
+    assert progress.state is OrderState.FILLED
+    await books.check_sums()
+
+
+async def test_a_found_order_ends_the_search(books: Books) -> None:
+    trade = await unresolved(books)
+    fill = make_fill(magic=trade.progress.magic)
+    order = make_order(magic=trade.progress.magic, state=BrokerOrderState.FILLED)
+    broker = ScriptedBroker(lookup=make_lookup(history_orders=(order,), fills=(fill,)))
+
+    progress = await search(books, trade, broker)
+
+    assert (progress.state, progress.needs_attention) == (OrderState.FILLED, False)
+    assert progress.broker_order_id == order.broker_order_id
+    assert await books.scalar("SELECT outcome FROM send_attempts") == "accepted"
+
+
+async def test_a_part_filled_order_that_was_cancelled_is_found_as_such(books: Books) -> None:
+    trade = await unresolved(books)
+    fill = make_fill(magic=trade.progress.magic, volume=lots("0.04"))
+    order = make_order(magic=trade.progress.magic, state=BrokerOrderState.CANCELLED)
+    broker = ScriptedBroker(lookup=make_lookup(history_orders=(order,), fills=(fill,)))
+
+    progress = await search(books, trade, broker)
+
+    assert (progress.state, progress.filled_volume) == (OrderState.CANCELLED, lots("0.04"))
+
+
+async def test_absence_counts_from_the_death_of_the_sender_that_claimed(books: Books) -> None:
+    trade = await books.reserved()
+    lease = await take_lease(books)
+    await submit(books, trade, ScriptedBroker(outcomes=[UNRESOLVED]), lease=lease)
+    broker = ScriptedBroker(lookup=make_lookup(read_at=NOW + QUIET - timedelta(seconds=1)))
+
+    waiting = await search(books, trade, broker, lease=lease)
+    assert (waiting.state, waiting.needs_attention) == (OrderState.UNRESOLVED, True)
+    assert waiting.evidence is not None
+    assert "quiet" in waiting.evidence["missing"]
+
+    broker.lookup = make_lookup()
+    ended = await search(books, trade, broker, lease=lease)
+    assert (ended.state, ended.reason) == (OrderState.REJECTED, "absent")
+    # Killed once, and the quiet window counted from then on.
+    assert broker.retired == 1
+
+
+async def test_a_terminal_that_is_away_changes_nothing(books: Books) -> None:
+    trade = await unresolved(books)
+    before = await books.rows("SELECT * FROM trade_ledger")
+
+    with pytest.raises(BrokerUnavailable):
+        await search(books, trade, ScriptedBroker(lookup=None))
+
+    assert await books.rows("SELECT * FROM trade_ledger") == before
+    assert await books.scalar("SELECT state FROM risk_reservations") == "held"
+
+
+async def test_a_history_out_of_sync_never_proves_absence(books: Books) -> None:
+    trade = await unresolved(books)
+    broker = ScriptedBroker(lookup=make_lookup(in_sync=False, read_at=NOW + timedelta(days=9)))
+    assert (await search(books, trade, broker)).state is OrderState.UNRESOLVED

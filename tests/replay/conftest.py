@@ -1,0 +1,22 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from tests.databases import Database
+from tests.desk import Desk, open_desk
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--save-histories",
+        action="store_true",
+        help="write the histories of tests/replay anew: pytest tests/replay --save-histories",
+    )
+
+
+@pytest.fixture
+async def desk(database: Database, temporal_client: Client, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with open_desk(database, temporal_client, tmp_path) as desk:
+        yield desk

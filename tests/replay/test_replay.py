@@ -1,0 +1,64 @@
+"""Running trades survive a deployment: their histories replay through the code as it is now.
+
+A change of `TradeWorkflow` that fails here would strand the trades that are open when it is deployed.
+"""
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.workflow import NondeterminismError
+
+from tests.desk import Desk
+from tests.replay.hasty import HastyTrade
+from tests.replay.scenarios import SCENARIOS
+from workflows.trade import TradeWorkflow
+from workflows.trade_messages import workflow_id
+
+pytestmark = pytest.mark.replay
+
+HISTORIES = Path(__file__).parent / "histories"
+
+
+def replayer(workflow: type) -> Replayer:
+    return Replayer(
+        workflows=[workflow],
+        data_converter=pydantic_data_converter,
+        workflow_runner=SandboxedWorkflowRunner(),
+    )
+
+
+def saved(name: str) -> WorkflowHistory:
+    return WorkflowHistory.from_json(name, (HISTORIES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+async def test_what_just_ran_replays(desk: Desk, request: pytest.FixtureRequest) -> None:
+    """Also the place where histories are written: `pytest tests/replay --save-histories`."""
+    for name, scenario in SCENARIOS.items():
+        intent = await scenario(desk)
+        await desk.settled(intent)
+        handle = desk.client.get_workflow_handle(workflow_id(intent.user_id, intent.client_order_id))
+        await handle.result()
+        history = await handle.fetch_history()
+        await replayer(TradeWorkflow).replay_workflow(history)
+        if request.config.getoption("save_histories", default=False):
+            # The worker's identity names this machine and process.
+            text = history.to_json().replace(desk.client.identity, "worker")
+            (HISTORIES / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+async def test_a_saved_history_replays(name: str) -> None:
+    await replayer(TradeWorkflow).replay_workflow(saved(name))
+
+
+def test_every_saved_history_has_its_scenario() -> None:
+    assert {path.stem for path in HISTORIES.glob("*.json")} == set(SCENARIOS)
+
+
+async def test_a_workflow_that_takes_other_steps_is_found_out() -> None:
+    with pytest.raises(NondeterminismError):
+        await replayer(HastyTrade).replay_workflow(saved("market_order_filled"))

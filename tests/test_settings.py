@@ -1,0 +1,105 @@
+"""A wrong or missing variable stops the process with one line that names it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from settings import ApiSettings, BrokerSettings, PipelineSettings, Profile, SeedSettings, SettingsError
+
+SECRET = "0123456789abcdef0123456789abcdef"
+COMMON = {"DATABASE_URL": "postgresql://u:p@localhost/nexus"}
+API = {**COMMON, "SECRET_KEY": SECRET}
+BROKER = {**COMMON, "MT5_LOGIN": "50001", "MT5_SERVER": "Demo"}
+
+
+def complaint(read: Callable[[dict[str, str]], object], environ: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as raised:
+        read(environ)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_process_needs_little_and_the_rest_has_its_default() -> None:
+    api = ApiSettings.from_environ(API)
+    assert (api.profile, api.algorithm, api.access_token_ttl) == (
+        Profile.PRODUCTION,
+        "HS256",
+        timedelta(minutes=15),
+    )
+    assert api.database_url == "postgresql+asyncpg://u:p@localhost/nexus"
+
+    broker = BrokerSettings.from_environ(BROKER)
+    assert (broker.login, broker.terminal, broker.slippage_threshold_percent) == (50001, "native", Decimal("0.5"))
+    assert PipelineSettings.from_environ(COMMON).sandbox is False
+
+
+@pytest.mark.parametrize(
+    ("read", "environ", "name"),
+    [
+        (ApiSettings.from_environ, API, "DATABASE_URL"),
+        (ApiSettings.from_environ, API, "SECRET_KEY"),
+        (PipelineSettings.from_environ, COMMON, "DATABASE_URL"),
+        (BrokerSettings.from_environ, BROKER, "MT5_LOGIN"),
+        (BrokerSettings.from_environ, BROKER, "MT5_SERVER"),
+        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT"),
+        (SeedSettings.from_environ, {"DAILY_LOSS_LIMIT": "1"}, "MAX_POSITION_SIZE"),
+    ],
+)
+def test_a_missing_variable_is_named(
+    read: Callable[[dict[str, str]], object], environ: dict[str, str], name: str
+) -> None:
+    rest = {key: value for key, value in environ.items() if key != name}
+    assert complaint(read, rest).startswith(f"{name} is not set")
+    # Set and empty is what an `.env` file leaves behind.
+    assert complaint(read, {**rest, name: ""}).startswith(f"{name} is not set")
+
+
+@pytest.mark.parametrize(
+    ("read", "environ", "name", "value"),
+    [
+        (ApiSettings.from_environ, API, "DATABASE_URL", "mysql://localhost/nexus"),
+        (ApiSettings.from_environ, API, "SECRET_KEY", "short"),
+        (ApiSettings.from_environ, API, "SECRET_KEY", "a" * 64),
+        (ApiSettings.from_environ, API, "ALGORITHM", "none"),
+        (ApiSettings.from_environ, API, "ALGORITHM", "RS256"),
+        (ApiSettings.from_environ, API, "ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
+        (ApiSettings.from_environ, API, "ACCESS_TOKEN_EXPIRE_MINUTES", "a day"),
+        (ApiSettings.from_environ, API, "API_PORT", "65536"),
+        (ApiSettings.from_environ, API, "NEXUS_PROFILE", "demo"),
+        (PipelineSettings.from_environ, COMMON, "QUOTE_AGE_MAX_MS", "-1"),
+        (PipelineSettings.from_environ, COMMON, "WORKFLOW_SANDBOX", "maybe"),
+        (BrokerSettings.from_environ, BROKER, "MT5_TERMINAL", "mt4"),
+        (BrokerSettings.from_environ, BROKER, "MT5_SERVER_ZONE", "Mars/Olympus"),
+        (BrokerSettings.from_environ, BROKER, "MT5_LOGIN", "5e4"),
+        (BrokerSettings.from_environ, BROKER, "SLIPPAGE_THRESHOLD", "NaN"),
+        (BrokerSettings.from_environ, BROKER, "LEASE_SECONDS", "1"),
+        (BrokerSettings.from_environ, BROKER, "ABSENCE_QUIET_SECONDS", "0"),
+        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT", "Infinity"),
+        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT", "0"),
+        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT", "1,000"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(
+    read: Callable[[dict[str, str]], object], environ: dict[str, str], name: str, value: str
+) -> None:
+    assert name in complaint(read, {**environ, name: value})
+
+
+def test_a_secret_is_never_repeated_in_a_complaint() -> None:
+    assert "hunter2" not in complaint(ApiSettings.from_environ, {**API, "SECRET_KEY": "hunter2"})
+
+
+def test_every_secret_also_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n", encoding="utf-8")
+
+    settings = ApiSettings.from_environ({**COMMON, "SECRET_KEY_FILE": str(file)})
+    assert settings.secret_key == SECRET.encode()
+
+    assert "SECRET_KEY_FILE" in complaint(ApiSettings.from_environ, {**API, "SECRET_KEY_FILE": str(file)})
+    missing = {**COMMON, "SECRET_KEY_FILE": str(tmp_path / "nowhere")}
+    assert "SECRET_KEY_FILE names" in complaint(ApiSettings.from_environ, missing)

@@ -1,0 +1,40 @@
+"""What a test asks of a running trade and of the simulated broker's books."""
+
+from uuid import UUID
+
+from brokers.simulator.control import Send
+from db.trades import Trade
+from domain.orders import Changes, OrderIntent
+from tests.desk import Desk
+from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade, workflow_id
+
+
+async def cancel(desk: Desk, intent: OrderIntent, *, key: str = "cancel-1", body_hash: str = "-") -> CommandAnswer:
+    handle = desk.client.get_workflow_handle(workflow_id(intent.user_id, intent.client_order_id))
+    command = CancelTrade(key=key, requested_by=desk.user_id, body_hash=body_hash)
+    answer: CommandAnswer = await handle.execute_update("cancel", command, result_type=CommandAnswer)
+    return answer
+
+
+async def modify(
+    desk: Desk, intent: OrderIntent, changes: Changes, *, key: str = "modify-1", body_hash: str = "-"
+) -> CommandAnswer:
+    handle = desk.client.get_workflow_handle(workflow_id(intent.user_id, intent.client_order_id))
+    command = ModifyTrade(key=key, requested_by=desk.user_id, body_hash=body_hash, changes=changes)
+    answer: CommandAnswer = await handle.execute_update("modify", command, result_type=CommandAnswer)
+    return answer
+
+
+def sends_of(desk: Desk, trade: Trade) -> list[Send]:
+    """The sends that reached the broker under the trade's number."""
+    return [send for send in desk.control.books().sends if send.magic == trade.progress.magic]
+
+
+async def reservation_state(desk: Desk, intent: OrderIntent) -> str | None:
+    state = await desk.scalar("SELECT state FROM risk_reservations WHERE trade_id = :id", id=intent.trade_id)
+    return None if state is None else str(state)
+
+
+async def event_kinds(desk: Desk, trade_id: UUID) -> list[str]:
+    rows = await desk.rows("SELECT kind FROM events WHERE trade_id = :id ORDER BY id", id=trade_id)
+    return [row["kind"] for row in rows]
