@@ -1,7 +1,6 @@
 """Commands to a trade: cancel and modify, which a fill may beat, and a person's word on an unresolved one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 from uuid import UUID
@@ -113,15 +112,15 @@ _Handle = WorkflowHandle[TradeWorkflow, object]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A command on its way to a trade's workflow."""
+class _Command:
+    """A command on its way to a trade's workflow, under the name of the update that carries it out."""
 
     kind: str
     key: str
     trade_id: UUID
     body_hash: str
     wait_seconds: float
-    send: Callable[[_Handle], Awaitable[WorkflowUpdateHandle[CommandAnswer]]]
+    message: CancelTrade | ModifyTrade | ResolveTrade
 
 
 @router.post("/trades/{trade_id}/cancel", response_model=views.CommandAnswered, responses=_ANSWERS)
@@ -135,22 +134,8 @@ async def cancel(
     """Cancel what is not filled yet. The same key again gives the same answer."""
     asked = body or CancelBody()
     key = one_key(asked.client_order_id, idempotency_key)
-    body_hash = body_digest({"kind": "cancel"})
-    command = CancelTrade(key=key, requested_by=user.id, body_hash=body_hash)
-    order = _Asked(
-        kind="cancel",
-        key=key,
-        trade_id=trade_id,
-        body_hash=body_hash,
-        wait_seconds=asked.wait_ms / 1000,
-        send=lambda handle: handle.start_update(
-            TradeWorkflow.cancel,  # type: ignore[arg-type] # the SDK types a described update by its coroutine
-            command,
-            id=f"cancel-{key}",
-            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-        ),
-    )
-    return await _command(connected, user, order)
+    message = CancelTrade(key=key, requested_by=user.id, body_hash=body_digest({"kind": "cancel"}))
+    return await _carry_out(connected, user, _command("cancel", trade_id, message, wait_ms=asked.wait_ms))
 
 
 @router.post("/trades/{trade_id}/modify", response_model=views.CommandAnswered, responses=_ANSWERS)
@@ -162,12 +147,10 @@ async def modify(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Change the levels of a working order. Refused where that would claim more risk than is reserved."""
-    key = one_key(body.client_order_id, idempotency_key)
-    body_hash = body_digest({"kind": "modify", **body.levels()})
-    command = ModifyTrade(
-        key=key,
+    message = ModifyTrade(
+        key=one_key(body.client_order_id, idempotency_key),
         requested_by=user.id,
-        body_hash=body_hash,
+        body_hash=body_digest({"kind": "modify", **body.levels()}),
         changes=Changes(
             price=as_price(body.price),
             stop_limit_price=as_price(body.stop_limit_price),
@@ -176,20 +159,7 @@ async def modify(
             expires_at=body.expires_at,
         ),
     )
-    order = _Asked(
-        kind="modify",
-        key=key,
-        trade_id=trade_id,
-        body_hash=body_hash,
-        wait_seconds=body.wait_ms / 1000,
-        send=lambda handle: handle.start_update(
-            TradeWorkflow.modify,  # type: ignore[arg-type] # as above
-            command,
-            id=f"modify-{key}",
-            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-        ),
-    )
-    return await _command(connected, user, order)
+    return await _carry_out(connected, user, _command("modify", trade_id, message, wait_ms=body.wait_ms))
 
 
 @router.post("/trades/{trade_id}/resolve", response_model=views.CommandAnswered, responses=_ANSWERS)
@@ -204,79 +174,83 @@ async def resolve(
 
     Whatever the broker shows later is booked all the same, and raises an alert.
     """
-    key = one_key(body.client_order_id, idempotency_key)
     said = {"verdict": body.verdict, "broker_order_id": body.broker_order_id, "reason": body.reason}
-    body_hash = body_digest({"kind": "resolve", **said})
-    command = ResolveTrade(
-        key=key,
+    message = ResolveTrade(
+        key=one_key(body.client_order_id, idempotency_key),
         requested_by=user.id,
-        body_hash=body_hash,
+        body_hash=body_digest({"kind": "resolve", **said}),
         broker_order_id=body.broker_order_id,
         reason=body.reason,
     )
-    order = _Asked(
-        kind="resolve",
-        key=key,
+    return await _carry_out(connected, user, _command("resolve", trade_id, message, wait_ms=body.wait_ms))
+
+
+def _command(
+    kind: str, trade_id: UUID, message: CancelTrade | ModifyTrade | ResolveTrade, *, wait_ms: int
+) -> _Command:
+    return _Command(
+        kind=kind,
+        key=message.key,
         trade_id=trade_id,
-        body_hash=body_hash,
-        wait_seconds=body.wait_ms / 1000,
-        send=lambda handle: handle.start_update(
-            TradeWorkflow.resolve,  # type: ignore[arg-type] # as above
-            command,
-            id=f"resolve-{key}",
-            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-        ),
+        body_hash=message.body_hash,
+        wait_seconds=wait_ms / 1000,
+        message=message,
     )
-    return await _command(connected, user, order)
 
 
-async def _command(connected: Connections, user: User, order: _Asked) -> Response:
-    known = await _known(connected, user, order)
+async def _carry_out(connected: Connections, user: User, command: _Command) -> Response:
+    known = await _known(connected, user, command)
     if known.outcome is not None:
-        return await _answer(connected, user, order, known=known)
+        return await _answer(connected, user, command, known=known)
     if known.state in FINAL_STATES:
-        raise _too_late(order.kind, known.state)
+        raise _too_late(command.kind, known.state)
     handle = connected.temporal.get_workflow_handle_for(TradeWorkflow.run, known.workflow_id)
-    answer = await _send(handle, order, state=known.state)
+    answer = await _send(handle, command, state=known.state)
     if answer is not None and answer.conflict:
-        raise CommandConflict(order.key)
+        raise CommandConflict(command.key)
     # The update's id is the key alone: whether it was this command is known to the books.
-    known = await _known(connected, user, order)
-    return await _answer(connected, user, order, known=answer or known)
+    known = await _known(connected, user, command)
+    return await _answer(connected, user, command, known=answer or known)
 
 
-async def _known(connected: Connections, user: User, order: _Asked) -> KnownCommand:
+async def _known(connected: Connections, user: User, command: _Command) -> KnownCommand:
     """The trade's state and what is known of the command; raises if there is no trade or the key is taken."""
     known = await connected.books.read(
-        lambda connection: read_command(connection, order.trade_id, key=order.key, user_id=scope_of(user))
+        lambda connection: read_command(connection, command.trade_id, key=command.key, user_id=scope_of(user))
     )
     if known is None:
-        raise TradeNotFound(order.trade_id)
-    if known.kind is not None and (known.kind, known.body_hash) != (order.kind, order.body_hash):
-        raise CommandConflict(order.key)
+        raise TradeNotFound(command.trade_id)
+    if known.kind is not None and (known.kind, known.body_hash) != (command.kind, command.body_hash):
+        raise CommandConflict(command.key)
     return known
 
 
-async def _send(handle: _Handle, order: _Asked, *, state: OrderState) -> CommandAnswer | None:
+async def _send(handle: _Handle, command: _Command, *, state: OrderState) -> CommandAnswer | None:
     """The workflow's answer, None if the wait is over first; the command is durable then."""
     try:
         # A first connection to a server that hangs heeds no timeout of the call itself.
         async with asyncio.timeout(_ACCEPTED_WITHIN_SECONDS):
-            update = await order.send(handle)
+            update: WorkflowUpdateHandle[CommandAnswer] = await handle.start_update(
+                command.kind,
+                command.message,
+                id=f"{command.kind}-{command.key}",
+                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                result_type=CommandAnswer,
+            )
     except WorkflowUpdateFailedError as error:
-        raise _refusal(error, order.kind, state) from error
+        raise _refusal(error, command.kind, state) from error
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            raise _too_late(order.kind, state) from error
+            raise _too_late(command.kind, state) from error
         raise pipeline_unavailable() from error
     except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError, RuntimeError) as error:
         raise pipeline_unavailable() from error
     waiting = asyncio.ensure_future(update.result())
     try:
-        await asyncio.wait({waiting}, timeout=order.wait_seconds)
+        await asyncio.wait({waiting}, timeout=command.wait_seconds)
         return waiting.result() if waiting.done() else None
     except WorkflowUpdateFailedError as error:
-        raise _refusal(error, order.kind, state) from error
+        raise _refusal(error, command.kind, state) from error
     except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
         # The server went away after it took the command, which will be carried out all the same.
         return None
@@ -297,16 +271,16 @@ def _too_late(kind: str, state: OrderState) -> PipelineError:
 
 
 async def _answer(
-    connected: Connections, user: User, order: _Asked, *, known: KnownCommand | CommandAnswer
+    connected: Connections, user: User, command: _Command, *, known: KnownCommand | CommandAnswer
 ) -> Response:
     row = await connected.books.read(
-        lambda connection: read_trade(connection, order.trade_id, user_id=scope_of(user))
+        lambda connection: read_trade(connection, command.trade_id, user_id=scope_of(user))
     )
     assert row is not None, "a trade that the books knew stays in them"
     answered = views.CommandAnswered(
-        command=views.Command(key=order.key, kind=order.kind, outcome=known.outcome, reason=known.reason),
+        command=views.Command(key=command.key, kind=command.kind, outcome=known.outcome, reason=known.reason),
         trade=views.Trade.of_books(row, connected.links),
     )
     status = 202 if known.outcome is None else 200
-    headers = {"Location": connected.links.trade(order.trade_id)} if status == 202 else None
+    headers = {"Location": connected.links.trade(command.trade_id)} if status == 202 else None
     return Response(answered.model_dump_json(), status, headers, "application/json")
