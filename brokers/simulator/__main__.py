@@ -10,6 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from brokers.simulator.account import AccountTerms, MarginMode
+from brokers.simulator.chaos import Chaos
 from brokers.simulator.clock import ServerClock
 from brokers.simulator.feed import Feed
 from brokers.simulator.recordings import BadRecording, RecordedTick, read_recording
@@ -53,6 +54,8 @@ async def _serve(terminal: Terminal, recording: list[RecordedTick] | None, optio
         listener = await server.listen(options.host, options.port)
     except OSError as error:
         raise CannotStart(f"cannot listen on {options.host}:{options.port}: {error.strerror}") from error
+    if options.chaos:
+        terminal.faults.chaos = Chaos(options.chaos_seed, dict(options.chaos))
     feed.open()
     ticking = asyncio.create_task(feed.run())
     loop = asyncio.get_running_loop()
@@ -117,6 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     account.add_argument("--balance", type=_amount, default=Decimal(100_000), help="of the first deposit")
     account.add_argument("--currency", choices=["USD", "EUR", "GBP", "JPY"], default="USD")
     account.add_argument("--leverage", type=int, default=100)
+    chance = parser.add_argument_group("faults by chance")
+    chance.add_argument("--chaos-seed", type=int, default=1)
+    chance.add_argument(
+        "--chaos", type=_rate, action="append", metavar="FAULT=RATE", help="such as answer_lost=0.05, repeatable"
+    )
     secret = account.add_mutually_exclusive_group()
     secret.add_argument("--password", help="without one, any password is taken")
     secret.add_argument("--password-file", type=Path)
@@ -131,6 +139,16 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
     return value
+
+
+def _rate(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        rate = float(share)
+        Chaos(0, {name: rate})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name, rate
 
 
 def _amount(text: str) -> Decimal:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from brokers.simulator.books import Books
 from brokers.simulator.market import Market, Side
+from brokers.simulator.open_profit import OpenProfit
 from brokers.simulator.records import ZERO, Position
 from brokers.simulator.symbols import Symbol
 from brokers.simulator.valuation import Valuation
@@ -48,6 +49,7 @@ class Account:
     ) -> None:
         self.terms = terms
         self._books = books
+        self._open_profit = OpenProfit(books, market, valuation, symbols)
         self._market = market
         self._valuation = valuation
         self._symbols = symbols
@@ -55,6 +57,10 @@ class Account:
     @property
     def balance(self) -> Decimal:
         return self._books.balance
+
+    @property
+    def credit(self) -> Decimal:
+        return self._books.credit
 
     def price_now(self, position: Position) -> Decimal:
         """Longs are valued at bid, shorts at ask."""
@@ -73,14 +79,14 @@ class Account:
 
     def floating(self) -> Decimal:
         """The sum of what the positions show, each rounded by itself, plus swap."""
-        return sum((self.profit(p) + p.swap for p in self._books.positions.values()), ZERO)
+        return self._open_profit.total() + sum((leg.swap for leg in self._books.legs()), ZERO)
 
     def estimated_equity(self) -> Decimal:
         """Equity from totals per symbol and side, cents off the exact one.
 
         Cheap enough for every order and every tick with thousands of positions open.
         """
-        equity = self.balance
+        equity = self.balance + self.credit
         for leg in self._books.legs():
             quote = self._market.quote(leg.symbol)
             assert quote is not None, "a symbol with a position has a quote"

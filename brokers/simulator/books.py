@@ -2,16 +2,16 @@
 
 1. A change reaches the store in the same transaction that makes it.
 2. A failed transaction leaves memory as the store has it.
-3. The balance is the sum of the money of all deals.
+3. Balance and credit together are the sum of the money of all deals.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from brokers.simulator import constants as mt5
-from brokers.simulator.market import Side
+from brokers.simulator.agenda import Agenda
+from brokers.simulator.holdings import Holdings, Leg
 from brokers.simulator.records import ZERO, Deal, Order, Position
 from brokers.simulator.store import Store
 
@@ -24,28 +24,13 @@ FIRST_DEAL_TICKET = 4_000_000_009
 FINALS = ", ".join(str(state) for state in sorted(FINAL_STATES))
 
 
-@dataclass(slots=True)
-class Leg:
-    """All positions of one symbol and side, as totals; `cost` is the sum of lots times opening price."""
-
-    symbol: str
-    side: Side
-    lots: Decimal = ZERO
-    cost: Decimal = ZERO
-    swap: Decimal = ZERO
-
-    def move(self, sign: int, position: Position) -> None:
-        self.lots += sign * position.lots
-        self.cost += sign * position.lots * position.price_open
-        self.swap += sign * position.swap
-
-
 class Books:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.balance = ZERO
-        self._legs: dict[tuple[str, Side], Leg] = {}
-        self._counted: dict[int, Position] = {}
+        self.credit = ZERO
+        self.holdings = Holdings()
+        self.agenda = Agenda(store)
         self.orders: dict[int, Order] = {}
         self.positions: dict[int, Position] = {}
         self._of_symbol: dict[str, dict[int, Position]] = {}
@@ -53,11 +38,12 @@ class Books:
 
     def load(self) -> None:
         self.balance = Decimal(self.store.get("balance") or 0)
+        self.credit = Decimal(self.store.get("credit") or 0)
+        self.agenda.load()
         self.orders = {o.ticket: o for o in self.store.select(Order, f"state NOT IN ({FINALS})")}
         self.positions = {}
         self._of_symbol = {}
-        self._legs = {}
-        self._counted = {}
+        self.holdings = Holdings()
         for position in self.store.select(Position):
             self._keep(position)
 
@@ -75,7 +61,7 @@ class Books:
 
     def legs(self) -> list[Leg]:
         """Totals per symbol and side; their work does not grow with the number of positions."""
-        return [leg for leg in self._legs.values() if leg.lots > 0]
+        return self.holdings.legs()
 
     def positions_of(self, symbol: str) -> list[Position]:
         return list(self._of_symbol.get(symbol, {}).values())
@@ -98,12 +84,20 @@ class Books:
         self.save_order(order)
 
     def add_deal(self, deal: Deal) -> Deal:
-        """Book the deal under a fresh ticket and move the balance by its money."""
+        """Book the deal under a fresh ticket and move the balance, or the credit, by its money."""
         deal.ticket = self._mint("deal_ticket", FIRST_DEAL_TICKET)
         self.store.save(deal)
-        self.balance += deal.money
-        self.store.put("balance", str(self.balance))
+        if deal.type == mt5.DEAL_TYPE_CREDIT:
+            self.credit += deal.money
+            self.store.put("credit", str(self.credit))
+        else:
+            self._move_balance(deal.money)
         return deal
+
+    def amend_deal(self, deal: Deal, *, moved: Decimal) -> None:
+        """Store a deal that has changed, and move the balance by what its money changed."""
+        self.store.save(deal)
+        self._move_balance(moved)
 
     def save_position(self, position: Position) -> None:
         self.store.save(position)
@@ -113,22 +107,16 @@ class Books:
         self.store.delete_position(position.ticket)
         del self.positions[position.ticket]
         del self._of_symbol[position.symbol][position.ticket]
-        self._recount(position.ticket, None)
+        self.holdings.recount(position.ticket, None)
 
     def _keep(self, position: Position) -> None:
         self.positions[position.ticket] = position
         self._of_symbol.setdefault(position.symbol, {})[position.ticket] = position
-        self._recount(position.ticket, position)
+        self.holdings.recount(position.ticket, position)
 
-    def _recount(self, ticket: int, position: Position | None) -> None:
-        """Keep the legs in step: take out what was counted for this ticket, count what it is now."""
-        before = self._counted.pop(ticket, None)
-        for sign, counted in ((-1, before), (1, position)):
-            if counted is not None:
-                key = (counted.symbol, counted.side)
-                self._legs.setdefault(key, Leg(*key)).move(sign, counted)
-        if position is not None:
-            self._counted[ticket] = replace(position)
+    def _move_balance(self, amount: Decimal) -> None:
+        self.balance += amount
+        self.store.put("balance", str(self.balance))
 
     def _mint(self, series: str, first: int) -> int:
         """Strictly rising, not dense: the gap follows from the number itself."""

@@ -7,6 +7,7 @@ from brokers.simulator import constants as mt5
 from brokers.simulator import levels
 from brokers.simulator.account import MarginMode
 from brokers.simulator.desk import Desk
+from brokers.simulator.faults import AccountSwitched
 from brokers.simulator.market import Quote, Side
 from brokers.simulator.records import MARKET_TYPES, PENDING_TYPES, STOP_LIMIT_TYPES, ZERO, Order, Position, side_of
 from brokers.simulator.requests import NotAnswered, Refusal, TradeRequest
@@ -18,6 +19,7 @@ FLAG_OF_FILLING = {
     mt5.ORDER_FILLING_BOC: FILLING_BOC,
 }
 TIMED = frozenset({mt5.ORDER_TIME_SPECIFIED, mt5.ORDER_TIME_SPECIFIED_DAY})
+API_DISABLED = NotAnswered(mt5.RES_E_AUTO_TRADING_DISABLED, "Auto-Trading using Python API disabled in Terminal")
 No = Refusal | NotAnswered | None
 
 
@@ -31,6 +33,7 @@ class Switches:
     account_trade_allowed: bool = True
     account_trade_expert: bool = True
     limit_orders: int = 200
+    other_account: AccountSwitched | None = None
     unselected: set[str] = field(default_factory=set)
 
 
@@ -67,10 +70,9 @@ class Checks:
 
     def _permission(self) -> No:
         if self._switches.tradeapi_disabled:
-            return NotAnswered(
-                mt5.RES_E_AUTO_TRADING_DISABLED, "Auto-Trading using Python API disabled in Terminal"
-            )
+            return API_DISABLED
         for allowed, retcode in (
+            (self._switches.other_account is None, mt5.TRADE_RETCODE_TRADE_DISABLED),
             (self._switches.trade_allowed, mt5.TRADE_RETCODE_CLIENT_DISABLES_AT),
             (self._switches.account_trade_expert, mt5.TRADE_RETCODE_SERVER_DISABLES_AT),
             (self._switches.account_trade_allowed, mt5.TRADE_RETCODE_TRADE_DISABLED),

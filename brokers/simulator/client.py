@@ -4,6 +4,7 @@ Unlike the package it lets other threads run while it waits; a caller must not r
 """
 
 import functools
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +16,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 18813
 CONNECT_SECONDS_MIN = 0.1
 OK = (mt5.RES_S_OK, "Success")
+SEND_FAILED = (mt5.RES_E_INTERNAL_FAIL_SEND, "IPC send failed")
+OUT_OF_STEP = (mt5.RES_E_INTERNAL_FAIL, "IPC call failed")
 NO_CONNECTION = (mt5.RES_E_INTERNAL_FAIL_CONNECT, "No IPC connection")
 
 Call = TypeVar("Call", bound=Callable[..., Any])
@@ -25,6 +28,10 @@ class TerminalError(Exception):
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(code, message)
+
+
+class PipeBroken(TerminalError):
+    """The connection is gone with this call."""
 
 
 class Address(NamedTuple):
@@ -87,23 +94,40 @@ class Connection:
         """Raises TerminalError, with the codes that the package uses for a broken pipe."""
         self._calls += 1
         try:
+            self._refuse_closed()
             self._socket.sendall(encode({"id": self._calls, "op": op, "args": args}))
         except OSError as error:
-            raise TerminalError(mt5.RES_E_INTERNAL_FAIL_SEND, "IPC send failed") from error
+            raise PipeBroken(*SEND_FAILED) from error
         try:
             answer = decode(self._read(body_length(self._read(HEADER_BYTES))))
         except (OSError, EOFError) as error:
-            raise TerminalError(mt5.RES_E_INTERNAL_FAIL_RECEIVE, "IPC recv failed") from error
+            raise PipeBroken(mt5.RES_E_INTERNAL_FAIL_RECEIVE, "IPC recv failed") from error
         except BadFrame as error:
-            raise TerminalError(mt5.RES_E_INTERNAL_FAIL, "IPC call failed") from error
+            raise PipeBroken(*OUT_OF_STEP) from error
         if answer.get("id") != self._calls:
-            raise TerminalError(mt5.RES_E_INTERNAL_FAIL, "IPC call failed")
+            raise TerminalError(*OUT_OF_STEP)
+        if "crash" in answer:
+            os._exit(answer["crash"])
+        if "broken" in answer:
+            raise PipeBroken(*answer["broken"])
         if "error" in answer:
             raise TerminalError(*answer["error"])
         return answer["ok"]
 
     def close(self) -> None:
         self._socket.close()
+
+    def _refuse_closed(self) -> None:
+        """A pipe that the terminal has closed fails on writing, so nothing was sent (facts §1.3)."""
+        patience = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            if not self._socket.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("the terminal closed the connection")
+        except BlockingIOError:
+            pass  # nothing to read, as it must be between two calls
+        finally:
+            self._socket.settimeout(patience)
 
     def _read(self, count: int) -> bytes:
         parts = bytearray()
@@ -145,9 +169,8 @@ class Session:
             raise TerminalError(*NO_CONNECTION)
         try:
             return self._connection.ask(op, args)
-        except TerminalError as error:
-            if error.args[0] <= mt5.RES_E_INTERNAL_FAIL:
-                self.disconnect()
+        except PipeBroken:
+            self.disconnect()
             raise
 
     def disconnect(self) -> None:

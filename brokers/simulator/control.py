@@ -1,13 +1,14 @@
 """A hand on the simulated broker, for tests: move the market, script outcomes, audit the books."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
 from brokers.simulator.client import Address, Connection, TerminalError
-from brokers.simulator.faults import Fault, to_wire
+from brokers.simulator.fault_wire import all_from_wire, to_wire
+from brokers.simulator.faults import ORDER_SEND, Event, Fault
 from brokers.simulator.market import Side
 from brokers.simulator.records import ZERO, Deal, Order, Position
 from brokers.simulator.store import record_of
@@ -27,10 +28,20 @@ class Send:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Played:
+    """One call that faults have befallen."""
+
+    op: str
+    symbol: str
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
     """Everything the broker has on record."""
 
     balance: Decimal
+    credit: Decimal
     orders: tuple[Order, ...]
     deals: tuple[Deal, ...]
     positions: tuple[Position, ...]
@@ -69,17 +80,50 @@ class Control:
     def release_market(self, symbol: str = EVERY_SYMBOL) -> None:
         self._ask("release_market", symbol=symbol)
 
-    def script(self, symbol: str, outcomes: Iterable[Fault], *, op: str = "order_send") -> None:
-        """Queue outcomes for the next calls of `op` on the symbol, `*` for any; each is used once."""
-        self._ask("script", op=op, symbol=symbol, outcomes=[to_wire(outcome) for outcome in outcomes])
+    def script(
+        self,
+        symbol: str,
+        turns: Iterable[Fault | Sequence[Fault]],
+        *,
+        op: str = ORDER_SEND,
+        repeat: bool = False,
+    ) -> None:
+        """Queue the faults of the next calls of `op` on the symbol, `*` for any.
+
+        A turn is one fault or several that befall the same call. Each turn is used once, or with `repeat` they go
+        round. `op` may be a pattern such as `history_*_get`.
+        """
+        several = [[turn] if isinstance(turn, Fault) else turn for turn in turns]
+        wired = [[to_wire(fault) for fault in faults] for faults in several]
+        self._ask("script", op=op, symbol=symbol, turns=wired, repeat=repeat)
+
+    def chaos(self, seed: int, rates: Mapping[str, float]) -> None:
+        """Befall calls by chance from now on, until `clear_faults`; scripts go before.
+
+        `rates` maps a fault, or a fault and its calls as in `answer_lost@positions_get`, to a share from 0 to 1.
+        """
+        self._ask("chaos", seed=seed, rates=dict(rates))
+
+    def happen(self, event: Event, *, symbol: str = "") -> None:
+        """Have an event happen now, to this symbol where it needs one."""
+        self._ask("happen", event=to_wire(event), symbol=symbol)
+
+    def played(self) -> list[Played]:
+        """The calls that faults have befallen, oldest first."""
+        return [
+            Played(op=call["op"], symbol=call["symbol"], faults=tuple(all_from_wire(call["faults"])))
+            for call in self._ask("played")
+        ]
 
     def clear_faults(self) -> None:
+        """End scripts and chaos; what has happened stays."""
         self._ask("clear_faults")
 
     def books(self) -> Audit:
         answer = self._ask("books")
         return Audit(
             balance=Decimal(answer["balance"]),
+            credit=Decimal(answer["credit"]),
             orders=tuple(record_of(Order, row) for row in answer["orders"]),
             deals=tuple(record_of(Deal, row) for row in answer["deals"]),
             positions=tuple(record_of(Position, row) for row in answer["positions"]),
@@ -110,7 +154,7 @@ class Control:
         self._ask("set_symbol", symbol=symbol, terms=plain)
 
     def set_switches(self, **switches: Any) -> None:
-        """Flip permissions (connected, trade_allowed, …) or `exits_keep_magic` until the terminal restarts."""
+        """Flip permissions (connected, trade_allowed, …) or `exits_keep_magic` until the process ends."""
         self._ask("set_switches", switches=switches)
 
     def _ask(self, op: str, /, **args: Any) -> Any:

@@ -4,14 +4,16 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 from brokers.simulator import constants as mt5
-from brokers.simulator.faults import from_wire
+from brokers.simulator.chaos import Chaos
+from brokers.simulator.fault_wire import all_from_wire, from_wire, to_wire
+from brokers.simulator.faults import Event
 from brokers.simulator.feed import ALL_SYMBOLS, Feed
 from brokers.simulator.market import Side
-from brokers.simulator.records import Deal, Order, Position, market_type
-from brokers.simulator.requests import Answer, TradeRequest
+from brokers.simulator.records import Deal, Order, Position
 from brokers.simulator.symbols import Symbol
 from brokers.simulator.terminal import Terminal
 
@@ -27,12 +29,26 @@ TERMS = DECIMAL_TERMS | {
 }
 
 
+SWITCHES = frozenset(
+    {
+        "connected",
+        "trade_allowed",
+        "tradeapi_disabled",
+        "account_trade_allowed",
+        "account_trade_expert",
+        "limit_orders",
+    }
+)
+
+
 class Controls:
     """Each public method is a call; a ValueError is answered as a refusal with its text."""
 
-    def __init__(self, terminal: Terminal, feed: Feed) -> None:
+    def __init__(self, terminal: Terminal, feed: Feed, *, calls: frozenset[str]) -> None:
+        """`calls` are those that faults can befall."""
         self._terminal = terminal
         self._feed = feed
+        self._befallen = calls
         self.calls: dict[str, Callable[..., Any]] = {
             name: getattr(self, name) for name in vars(type(self)) if not name.startswith("_")
         }
@@ -46,9 +62,32 @@ class Controls:
     def release_market(self, symbol: str) -> None:
         self._feed.release(self._symbol_or_all(symbol))
 
-    def script(self, op: str, symbol: str, outcomes: list[dict[str, Any]]) -> None:
-        faults = [from_wire(outcome) for outcome in outcomes]
-        self._terminal.faults.script(op, self._symbol_or_all(symbol), faults)
+    def script(self, op: str, symbol: str, turns: list[list[dict[str, Any]]], *, repeat: bool) -> None:
+        if not any(fnmatchcase(call, op) for call in self._befallen):
+            raise ValueError(f"no such call: {op}")
+        faults = [all_from_wire(turn) for turn in turns]
+        self._terminal.faults.script(op, self._symbol_or_all(symbol), faults, repeat=repeat)
+
+    def chaos(self, seed: int, rates: dict[str, float]) -> None:
+        """Draw faults by chance from now on; without rates, no more."""
+        for name in rates:
+            _, at, op = name.partition("@")
+            if at and not any(fnmatchcase(call, op) for call in self._befallen):
+                raise ValueError(f"{name}: no such call: {op}")
+        self._terminal.faults.chaos = Chaos(seed, rates) if rates else None
+
+    def happen(self, event: dict[str, Any], symbol: str) -> None:
+        happening = from_wire(event)
+        if not isinstance(happening, Event):
+            raise ValueError(f"{event['kind']} befalls a call and cannot happen by itself")  # noqa: TRY004
+        self._terminal.happenings.play(happening, self._symbol(symbol).name if symbol else "")
+
+    def played(self) -> list[dict[str, Any]]:
+        """The calls that faults have befallen, oldest first."""
+        return [
+            {"op": op, "symbol": symbol, "faults": [to_wire(fault) for fault in faults.all()]}
+            for op, symbol, faults in self._terminal.faults.played
+        ]
 
     def clear_faults(self) -> None:
         self._terminal.faults.clear()
@@ -57,6 +96,7 @@ class Controls:
         store = self._terminal.store
         return {
             "balance": str(self._terminal.books.balance),
+            "credit": str(self._terminal.books.credit),
             "orders": [_plain(record) for record in store.select(Order)],
             "deals": [_plain(record) for record in store.select(Deal)],
             "positions": [_plain(record) for record in store.select(Position)],
@@ -76,25 +116,14 @@ class Controls:
         return {str(magic): count for magic, count in self._terminal.store.opening_counts().items()}
 
     def deposit(self, amount: str) -> int:
-        return self._terminal.deposit(Decimal(amount)).ticket
+        return self._terminal.happenings.book_money(
+            mt5.DEAL_TYPE_BALANCE, Decimal(amount), comment="Deposit"
+        ).ticket
 
     def manual_trade(self, symbol: str, side: str, lots: str, sl: str, tp: str) -> int:
-        """A position opened by hand in the terminal: magic 0, reason CLIENT."""
-        request = TradeRequest(
-            action=mt5.TRADE_ACTION_DEAL,
-            symbol=self._symbol(symbol).name,
-            volume=Decimal(lots),
-            type=market_type(Side(side)),
-            type_filling=mt5.ORDER_FILLING_IOC,
-            sl=Decimal(sl),
-            tp=Decimal(tp),
-            reason=mt5.ORDER_REASON_CLIENT,
+        return self._terminal.happenings.manual_trade(
+            self._symbol(symbol).name, Side(side), Decimal(lots), sl=Decimal(sl), tp=Decimal(tp)
         )
-        with self._terminal.books.transaction():
-            outcome = self._terminal.trading.send(request)
-        if not isinstance(outcome, Answer):
-            raise ValueError(f"refused: {outcome}")  # noqa: TRY004 # a refusal is no type error
-        return outcome.order
 
     def manual_close(self, ticket: int, lots: str | None) -> list[int]:
         """Deals of a close by hand."""
@@ -104,11 +133,7 @@ class Controls:
         closing = position.lots if lots is None else Decimal(lots)
         if not 0 < closing <= position.lots:
             raise ValueError(f"position {ticket} holds {position.lots} lots")
-        with self._terminal.books.transaction():
-            deals = self._terminal.exits.close(
-                position, lots=closing, reason=mt5.DEAL_REASON_CLIENT, magic=0, comment=""
-            )
-        return [deal.ticket for deal in deals]
+        return [deal.ticket for deal in self._terminal.happenings.manual_close(position, closing)]
 
     def set_symbol(self, symbol: str, terms: dict[str, Any]) -> None:
         """Change contract terms until the terminal restarts."""
@@ -122,7 +147,7 @@ class Controls:
         for name, value in switches.items():
             if name == "exits_keep_magic":
                 self._terminal.exits.keep_magic = value
-            elif name in self._terminal.switches.__slots__ and name != "unselected":
+            elif name in SWITCHES:
                 setattr(self._terminal.switches, name, value)
             else:
                 raise ValueError(f"no such switch: {name}")

@@ -70,32 +70,39 @@ class Exits:
         """Charge swap for every midnight since the last call; Wednesday's counts three, the weekend's none."""
         today = datetime.fromtimestamp(self._clock.now(), UTC).date()
         last = self._books.store.get(ROLLOVER_META)
-        if last == today.isoformat():
-            return
         night = date.fromisoformat(last) if last is not None else today
+        if last is not None and today <= night:  # before it, when the clock stepped back over midnight
+            return
         nights = 0
         while night < today:
             nights += 0 if night.weekday() >= SATURDAY else 3 if night.weekday() == WEDNESDAY else 1
             night += timedelta(days=1)
+        self.charge_swap(nights)
+        self._books.store.put(ROLLOVER_META, today.isoformat())
+
+    def charge_swap(self, nights: int) -> None:
         for position in self._books.positions.values():
             swap = self._valuation.swap(self._symbols[position.symbol], position.side, position.lots)
             position.swap += swap * nights
             self._books.save_position(position)
-        self._books.store.put(ROLLOVER_META, today.isoformat())
+
+    def stop_out(self, position: Position) -> None:
+        """Liquidate the position, whatever the margin."""
+        equity, margin = self._account.estimated_equity(), self._account.margin()
+        level = margin_level(equity, margin)
+        self._exit(position, reason=mt5.DEAL_REASON_SO, comment=f"so {level:.1f}%/{equity:.2f}/{margin:.2f}")
 
     def _exit(self, position: Position, *, reason: int, comment: str) -> None:
-        magic = position.magic if self.keep_magic else 0
+        magic = position.magic if self.keep_magic and not position.loses_magic else 0
         self.close(position, lots=position.lots, reason=reason, magic=magic, comment=comment)
 
     def _stop_out(self) -> None:
         """Close the worst loser until the margin level is above the stop-out."""
         for _ in range(len(self._books.positions)):
-            equity, margin = self._account.estimated_equity(), self._account.margin()
-            level = margin_level(equity, margin)
-            if margin == 0 or level > STOP_OUT_PERCENT:
+            margin = self._account.margin()
+            if margin == 0 or margin_level(self._account.estimated_equity(), margin) > STOP_OUT_PERCENT:
                 return
-            worst = min(self._books.positions.values(), key=self._account.profit)
-            self._exit(worst, reason=mt5.DEAL_REASON_SO, comment=f"so {level:.1f}%/{equity:.2f}/{margin:.2f}")
+            self.stop_out(min(self._books.positions.values(), key=self._account.profit))
 
 
 def _beyond(quote: Quote, position: Position, level: Decimal, *, stop: bool) -> bool:

@@ -69,6 +69,7 @@ class Market:
         self.ranges: dict[str, DayRange] = {}
         self._ticks: dict[str, deque[Quote]] = {}
         self._taken: dict[tuple[str, Side], Decimal] = {}
+        self._unsettled: set[str] = set()  # symbols whose next tick may go back in time
 
     def publish(self, symbol: Symbol, bid: Decimal, ask: Decimal, msc: int) -> Quote:
         """Make this the newest quote; raises ValueError on a crossed or non-positive price."""
@@ -79,12 +80,18 @@ class Market:
         if last is not None:
             changed = TICK_FLAG_BID * (bid != last.bid) | TICK_FLAG_ASK * (ask != last.ask)
             flags = changed or flags
-            msc = max(msc, last.msc)  # a wall clock that steps back must not unsort the ticks
+            if symbol.name not in self._unsettled:
+                msc = max(msc, last.msc)  # a wall clock that steps back must not unsort the ticks
+        self._unsettled.discard(symbol.name)
         quote = Quote(msc, symbol.price(bid), symbol.price(ask), flags)
         self._ticks.setdefault(symbol.name, deque(maxlen=TICKS_KEPT)).append(quote)
         self._taken[symbol.name, Side.BUY] = self._taken[symbol.name, Side.SELL] = Decimal(0)
         self._widen_range(symbol.name, quote)
         return quote
+
+    def clock_stepped(self) -> None:
+        """Let the next tick of each symbol go back in time: the server's clock was set anew."""
+        self._unsettled.update(self._ticks)
 
     def quote(self, name: str) -> Quote | None:
         ticks = self._ticks.get(name)

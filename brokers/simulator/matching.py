@@ -83,16 +83,17 @@ class Matching:
             self._books.save_order(order)
         return deals
 
-    def give_up(self, order: Order) -> None:
-        self._books.finish(order, mt5.ORDER_STATE_CANCELED, now_msc=self._clock.now_msc())
+    def give_up(self, order: Order, *, state: int = mt5.ORDER_STATE_CANCELED) -> None:
+        self._books.finish(order, state, now_msc=self._clock.now_msc())
 
-    def promise(self, order: Order, plan: Sequence[tuple[int, Decimal]]) -> None:
-        """Fill these lots at these server times, whatever the depth; what is left after the last is cancelled."""
+    def promise(self, order: Order, plan: Sequence[tuple[int, Decimal]], *, end: int) -> None:
+        """Fill these lots at these UTC milliseconds, whatever the depth; the rest after the last ends in `end`."""
+        order.plan_end = end
         order.plan = json.dumps([[due_msc, str(lots)] for due_msc, lots in plan])
         self._books.save_order(order)
 
     def keep_promises(self) -> None:
-        now_msc = self._clock.now_msc()
+        now_msc = self._clock.utc_msc()
         for order in [order for order in self._books.orders.values() if order.plan != NO_PLAN]:
             plan = _plan_of(order)
             while plan and plan[0][0] <= now_msc and order.ticket in self._books.orders:
@@ -101,9 +102,9 @@ class Matching:
                 slices = self._market.take_all(self._symbols[order.symbol], order.side, lots)
                 self.fill(order, slices)
                 if not plan and order.rest > 0 and order.ticket in self._books.orders:
-                    self.give_up(order)
+                    self.give_up(order, state=order.plan_end)
 
-    def next_promise_msc(self) -> int | None:
+    def next_promise_utc_msc(self) -> int | None:
         plans = (_plan_of(order) for order in self._books.orders.values() if order.plan != NO_PLAN)
         return min((plan[0][0] for plan in plans), default=None)
 

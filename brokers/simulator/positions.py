@@ -2,29 +2,29 @@
 
 1. Hedging: an opening order makes its own position, whose ticket is the order's.
 2. Netting: one position per symbol; a reversal is a single INOUT deal that keeps the identifier.
-3. Commission falls on each deal by its lots; swap leaves with the lots that close.
+3. Commission falls on each deal by its lots, or is owed when the order says so; swap leaves with the lots that
+   close.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from brokers.simulator import constants as mt5
-from brokers.simulator.account import AccountTerms, MarginMode
-from brokers.simulator.books import Books
+from brokers.simulator.account import MarginMode
+from brokers.simulator.aftermath import aftermath_of
+from brokers.simulator.agenda import Duty
+from brokers.simulator.desk import Desk
+from brokers.simulator.faults import ExitMagicLost, LateCommission
 from brokers.simulator.market import Slice
 from brokers.simulator.records import ZERO, Deal, Order, Position, market_type
-from brokers.simulator.symbols import Symbol
-from brokers.simulator.valuation import Valuation
 
 
 class PositionKeeping:
-    def __init__(
-        self, terms: AccountTerms, books: Books, valuation: Valuation, symbols: Mapping[str, Symbol]
-    ) -> None:
-        self._netting = terms.margin_mode is MarginMode.NETTING
-        self._books = books
-        self._valuation = valuation
-        self._symbols = symbols
+    def __init__(self, desk: Desk) -> None:
+        self._netting = desk.account.terms.margin_mode is MarginMode.NETTING
+        self._books = desk.books
+        self._valuation = desk.valuation
+        self._symbols = desk.symbols
+        self._clock = desk.clock
 
     def met_by(self, order: Order) -> Position | None:
         """The position that a fill of this order changes, None when it opens one."""
@@ -84,9 +84,10 @@ class PositionKeeping:
             tp=order.tp,
             magic=order.magic,
             comment=order.comment,
+            loses_magic=_loses_magic(order),
         )
         self._books.save_position(position)
-        return self._books.add_deal(self._deal(order, dealt, position, mt5.DEAL_ENTRY_IN, now_msc))
+        return self._book(order, self._deal(order, dealt, position, mt5.DEAL_ENTRY_IN, now_msc))
 
     def _add(self, position: Position, order: Order, dealt: Slice, now_msc: int) -> Deal:
         cost = position.price_open * position.lots + dealt.price * dealt.lots
@@ -95,7 +96,7 @@ class PositionKeeping:
         self._adopt(position, order)
         position.update_msc = now_msc
         self._books.save_position(position)
-        return self._books.add_deal(self._deal(order, dealt, position, mt5.DEAL_ENTRY_IN, now_msc))
+        return self._book(order, self._deal(order, dealt, position, mt5.DEAL_ENTRY_IN, now_msc))
 
     def _reduce(self, position: Position, order: Order, dealt: Slice, now_msc: int) -> Deal:
         deal = self._deal(
@@ -108,7 +109,7 @@ class PositionKeeping:
             swap=self._part_of_swap(position, dealt.lots),
         )
         self._shrink(position, dealt.lots, deal.swap, now_msc)
-        return self._books.add_deal(deal)
+        return self._book(order, deal)
 
     def _reverse(self, position: Position, order: Order, dealt: Slice, now_msc: int) -> Deal:
         assert self._netting, "only a netting account reverses a position"
@@ -130,7 +131,7 @@ class PositionKeeping:
         self._adopt(position, order)
         position.time_msc = position.update_msc = now_msc
         self._books.save_position(position)
-        return self._books.add_deal(deal)
+        return self._book(order, deal)
 
     def _adopt(self, position: Position, order: Order) -> None:
         """On netting the latest order names the magic and replaces the levels."""
@@ -138,6 +139,7 @@ class PositionKeeping:
             position.magic = order.magic
             position.comment = order.comment
             position.sl, position.tp = order.sl, order.tp
+            position.loses_magic = _loses_magic(order)
 
     def _shrink(self, position: Position, lots: Decimal, swap: Decimal, now_msc: int) -> None:
         position.lots -= lots
@@ -147,6 +149,29 @@ class PositionKeeping:
             self._books.drop_position(position)
         else:
             self._books.save_position(position)
+
+    def _book(self, order: Order, deal: Deal) -> Deal:
+        late = next((fault for fault in aftermath_of(order) if isinstance(fault, LateCommission)), None)
+        if late is None:
+            return self._books.add_deal(deal)
+        owed, deal.commission = deal.commission, ZERO
+        booked = self._books.add_deal(deal)
+        named = {
+            "order_ticket": order.ticket,
+            "position_id": deal.position_id,
+            "magic": deal.magic,
+            "symbol": deal.symbol,
+        }
+        self._books.agenda.add(
+            Duty.COMMISSION,
+            due_utc_msc=self._clock.utc_msc() + late.after_ms,
+            terms={
+                "commission": str(owed),
+                "comment": f"Commission {booked.ticket}",
+                **(named if late.linked else {}),
+            },
+        )
+        return booked
 
     def _profit(self, position: Position, price: Decimal, lots: Decimal) -> Decimal:
         symbol = self._symbols[position.symbol]
@@ -183,3 +208,7 @@ class PositionKeeping:
             profit=profit,
             comment=order.comment,
         )
+
+
+def _loses_magic(order: Order) -> int:
+    return int(any(isinstance(fault, ExitMagicLost) for fault in aftermath_of(order)))

@@ -1,24 +1,24 @@
 """Every call of the package that reads, answered from the terminal's books and market."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from brokers.simulator import constants as mt5
-from brokers.simulator.account import MARGIN_CALL_PERCENT, STOP_OUT_PERCENT, MarginMode, margin_level
+from brokers.simulator.account_row import COMPANY, account_row
 from brokers.simulator.bars import TIMEFRAMES, bars_of
 from brokers.simulator.books import FINALS
 from brokers.simulator.market import Quote, Side
-from brokers.simulator.records import ZERO, Deal, Order, side_of
+from brokers.simulator.records import ZERO, Deal, Order, Position, side_of
 from brokers.simulator.requests import CallFailed, NotAnswered, Refusal, TradeRequest, exact
 from brokers.simulator.rows import deal_row, order_row, position_row, symbol_terms, tick_row
-from brokers.simulator.structs import AccountInfo, BookInfo, OrderCheckResult, SymbolInfo, TerminalInfo, Tick
+from brokers.simulator.structs import BookInfo, OrderCheckResult, SymbolInfo, TerminalInfo, Tick
 from brokers.simulator.symbols import Symbol
 from brokers.simulator.terminal import Terminal
+from brokers.simulator.views import Record
 
 BUILD = 5000
 RELEASED = "14 Jun 2025"
-COMPANY = "Simulated Markets"
 HISTORY_ORDER = f"state IN ({FINALS})"
 
 
@@ -48,37 +48,7 @@ class Queries:
         )
 
     def account_info(self) -> list[Any]:
-        terminal = self._terminal
-        account, switches, terms = terminal.account, terminal.switches, terminal.terms
-        floating, margin = account.floating(), account.margin()
-        equity = account.balance + floating
-        hedging = terms.margin_mode is MarginMode.HEDGING
-        return AccountInfo.row(
-            login=terms.login,
-            trade_mode=mt5.ACCOUNT_TRADE_MODE_DEMO,
-            leverage=terms.leverage,
-            limit_orders=switches.limit_orders,
-            margin_so_mode=mt5.ACCOUNT_STOPOUT_MODE_PERCENT,
-            # Also false while the broker's link is down (facts §4.6).
-            trade_allowed=switches.account_trade_allowed and switches.connected,
-            trade_expert=switches.account_trade_expert,
-            margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING
-            if hedging
-            else mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
-            currency_digits=terminal.valuation.digits,
-            balance=account.balance,
-            profit=floating,
-            equity=equity,
-            margin=margin,
-            margin_free=equity - margin,
-            margin_level=margin_level(equity, margin),
-            margin_so_call=MARGIN_CALL_PERCENT,
-            margin_so_so=STOP_OUT_PERCENT,
-            name="Simulated Account",
-            server=terms.server,
-            currency=terms.currency,
-            company=COMPANY,
-        )
+        return account_row(self._terminal)
 
     def symbols_total(self) -> int:
         return len(self._terminal.symbols)
@@ -145,17 +115,19 @@ class Queries:
         return [tick_row(tick) for tick in ticks if since * 1000 <= tick.msc < (until + 1) * 1000]
 
     def orders_total(self) -> int:
-        return len(self._terminal.books.orders)
+        orders = self._terminal.books.orders
+        return len(orders) if self._lists_are_whole else len(self._orders(list(orders.values())))
 
     def orders_get(self, ticket: int | None = None, symbol: str | None = None) -> list[list[Any]]:
         books = self._terminal.books
         orders = list(books.orders.values()) if symbol is None else books.orders_of(symbol)
         if ticket is not None:
             orders = [order for order in (books.orders.get(ticket),) if order is not None]
-        return [order_row(order, self._price_now(order)) for order in orders]
+        return [order_row(order, self._price_now(order)) for order in self._orders(orders)]
 
     def positions_total(self) -> int:
-        return len(self._terminal.books.positions)
+        positions = self._terminal.books.positions
+        return len(positions) if self._lists_are_whole else len(self._positions(list(positions.values())))
 
     def positions_get(self, ticket: int | None = None, symbol: str | None = None) -> list[list[Any]]:
         books, account = self._terminal.books, self._terminal.account
@@ -164,22 +136,22 @@ class Queries:
             positions = [position for position in (books.positions.get(ticket),) if position is not None]
         return [
             position_row(position, price_now=account.price_now(position), profit=account.profit(position))
-            for position in positions
+            for position in self._positions(positions)
         ]
 
     def history_orders_total(self, since: int, until: int) -> int:
         where, parameters = _between("done_msc", since, until)
-        return self._terminal.store.count(Order, f"{HISTORY_ORDER} AND {where}", parameters)
+        return self._count(Order, f"{HISTORY_ORDER} AND {where}", parameters)
 
     def history_deals_total(self, since: int, until: int) -> int:
-        return self._terminal.store.count(Deal, *_between("time_msc", since, until))
+        return self._count(Deal, *_between("time_msc", since, until))
 
     def history_orders_get(
         self, since: int = 0, until: int = 0, ticket: int | None = None, position: int | None = None
     ) -> list[list[Any]]:
         """By done time, ticket or position_id; only orders in a final state are history."""
         where, parameters = _history("done_msc", since, until, ticket, position)
-        orders = self._terminal.store.select(Order, f"{HISTORY_ORDER} AND {where}", parameters)
+        orders = self._history(Order, f"{HISTORY_ORDER} AND {where}", parameters)
         return [order_row(order, self._price_now(order)) for order in orders]
 
     def history_deals_get(
@@ -187,7 +159,7 @@ class Queries:
     ) -> list[list[Any]]:
         """By deal time, the deal's own ticket, or position_id (facts §2.4)."""
         where, parameters = _history("time_msc", since, until, ticket, position)
-        return [deal_row(deal) for deal in self._terminal.store.select(Deal, where, parameters)]
+        return [deal_row(deal) for deal in self._history(Deal, where, parameters)]
 
     def order_calc_margin(self, order_type: int, name: str, volume: float, price: float) -> float:
         lots, at = _amount(volume), _amount(price)
@@ -219,6 +191,27 @@ class Queries:
             margin_free=outcome.margin_free,
             margin_level=outcome.margin_level,
         )
+
+    @property
+    def _lists_are_whole(self) -> bool:
+        return self._terminal.views.lists_are_whole and not self._terminal.switches.other_account
+
+    def _orders(self, orders: Sequence[Order]) -> list[Order]:
+        """Those that the terminal shows."""
+        return [] if self._terminal.switches.other_account else self._terminal.views.orders(orders)
+
+    def _positions(self, positions: Sequence[Position]) -> list[Position]:
+        return [] if self._terminal.switches.other_account else self._terminal.views.positions(positions)
+
+    def _history(self, kind: type[Record], where: str, parameters: Sequence[int]) -> list[Record]:
+        if self._terminal.switches.other_account:
+            return []
+        return self._terminal.views.history(self._terminal.store.select(kind, where, parameters))
+
+    def _count(self, kind: type[Record], where: str, parameters: Sequence[int]) -> int:
+        if self._terminal.views.history_is_whole and not self._terminal.switches.other_account:
+            return self._terminal.store.count(kind, where, parameters)
+        return len(self._history(kind, where, parameters))
 
     def _symbol(self, name: str) -> Symbol:
         symbol = self._terminal.symbols.get(name)

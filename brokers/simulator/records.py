@@ -50,8 +50,11 @@ class Order:
     position_id: int = 0
     position_by_id: int = 0
     done_msc: int = 0
-    # Fills that the broker has promised for later: JSON list of [server msc, lots as text].
+    # Fills that the broker has promised for later: JSON list of [UTC msc, lots as text]; then this is its end.
     plan: str = "[]"
+    plan_end: int = mt5.ORDER_STATE_CANCELED
+    # What the broker does to its records later: JSON list of faults.
+    aftermath: str = "[]"
 
     @property
     def side(self) -> Side:
@@ -80,11 +83,13 @@ class Deal:
     profit: Decimal = ZERO
     fee: Decimal = ZERO
     comment: str = ""
+    # The profit that a cancelled deal no longer shows, though it has moved the balance.
+    voided: Decimal = ZERO
 
     @property
     def money(self) -> Decimal:
-        """What the deal moves on the balance."""
-        return self.profit + self.commission + self.swap + self.fee
+        """What the deal has moved on the balance, or on the credit if that is its type."""
+        return self.profit + self.voided + self.commission + self.swap + self.fee
 
 
 @dataclass(kw_only=True, slots=True)
@@ -103,6 +108,7 @@ class Position:
     magic: int = 0
     comment: str = ""
     swap: Decimal = ZERO
+    loses_magic: int = 0  # 1 when the broker's own exits of it carry magic 0
 
     @property
     def side(self) -> Side:

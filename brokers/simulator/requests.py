@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ from brokers.simulator.records import ZERO
 # Floats arrive with their binary dust; no price or volume on offer needs more places than this.
 PLACES = Decimal("1e-8")
 AMOUNT_MAX = 1e15
+AMOUNTS = ("volume", "price", "stoplimit", "sl", "tp")
 
 COMMENTS: dict[int, str] = {
     mt5.TRADE_RETCODE_REQUOTE: "Requote",
@@ -96,6 +97,16 @@ class TradeRequest:
         }
         values["magic"] = signed(values.get("magic", 0))
         return cls(**values)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "TradeRequest":
+        """From what `plain` has written."""
+        amounts = {name: Decimal(values[name]) for name in AMOUNTS}
+        return cls(**{**values, **amounts})
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it, amounts exact."""
+        return {**asdict(self), **{name: str(getattr(self, name)) for name in AMOUNTS}}
 
 
 @dataclass(frozen=True, slots=True)

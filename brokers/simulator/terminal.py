@@ -1,6 +1,7 @@
 """The simulated terminal put together: books, market, matching, trading, and the beat of its ticks."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,18 +12,21 @@ from brokers.simulator.books import Books
 from brokers.simulator.checks import Checks, Switches
 from brokers.simulator.clock import ServerClock
 from brokers.simulator.desk import Desk
+from brokers.simulator.duties import Duties
 from brokers.simulator.exits import Exits
-from brokers.simulator.faults import Faults, TradeFault
+from brokers.simulator.happenings import SHIFT_META, Happenings
 from brokers.simulator.market import Market
 from brokers.simulator.matching import Matching
 from brokers.simulator.positions import PositionKeeping
-from brokers.simulator.records import ZERO, Deal
+from brokers.simulator.records import ZERO
 from brokers.simulator.requests import Answer, CallFailed, NotAnswered, Refusal, TradeRequest, comment_of, signed
+from brokers.simulator.scripts import NO_FAULTS, CallFaults, Faults
 from brokers.simulator.store import Store
 from brokers.simulator.structs import OrderSendResult
 from brokers.simulator.symbols import SYMBOLS
 from brokers.simulator.trading import Trading
 from brokers.simulator.valuation import Valuation
+from brokers.simulator.views import Views
 
 
 class StateMismatch(Exception):
@@ -43,6 +47,7 @@ class Terminal:
         """Open the books, or begin them with a deposit; raises StateMismatch for another account's file."""
         self.terms = terms
         self.clock = clock
+        clock.shift_msc = int(store.get(SHIFT_META) or 0)
         self.store = store
         self.symbols = {symbol.name: symbol for symbol in SYMBOLS}
         self.market = Market()
@@ -51,6 +56,7 @@ class Terminal:
         self.account = Account(terms, self.books, self.market, self.valuation, self.symbols)
         self.switches = Switches()
         self.faults = Faults()
+        self.views = Views(clock)
         desk = Desk(
             market=self.market,
             books=self.books,
@@ -59,12 +65,16 @@ class Terminal:
             symbols=self.symbols,
             clock=clock,
         )
-        keeping = PositionKeeping(terms, self.books, self.valuation, self.symbols)
+        keeping = PositionKeeping(desk)
         self.matching = Matching(desk, keeping)
         self.exits = Exits(desk, self.matching)
         checks = Checks(desk, self.switches)
-        self.trading = Trading(desk, checks=checks, matching=self.matching, keeping=keeping)
-        self._requests = 0
+        self.trading = Trading(desk, checks=checks, matching=self.matching, keeping=keeping, views=self.views)
+        self.happenings = Happenings(
+            desk, trading=self.trading, exits=self.exits, switches=self.switches, views=self.views
+        )
+        self._duties = Duties(desk, trading=self.trading, switches=self.switches, views=self.views)
+        self._requests: Counter[int] = Counter()  # by session: each start of the terminal counts from 1
         self._begin(deposit)
 
     def on_tick(self, name: str, bid: Decimal, ask: Decimal) -> None:
@@ -75,16 +85,22 @@ class Terminal:
             self.exits.on_tick(name)
 
     def on_beat(self) -> None:
-        """What time alone brings about: expiries, promised fills, the nightly swap."""
+        """What time alone brings about: expiries, promised fills, the broker's agenda, the nightly swap."""
         with self.books.transaction():
             self.matching.expire()
             self.matching.keep_promises()
+            self._duties.perform()
             self.exits.roll_over()
 
-    def order_send(self, fields: dict[str, Any], sender: Sender, fault: TradeFault | None) -> list[Any]:
+    def next_due_utc_msc(self) -> int | None:
+        """When the broker has next something to do that it has promised."""
+        dues = (self.matching.next_promise_utc_msc(), self.books.agenda.next_due_utc_msc())
+        return min((due for due in dues if due is not None), default=None)
+
+    def order_send(self, fields: dict[str, Any], sender: Sender, faults: CallFaults = NO_FAULTS) -> list[Any]:
         """The result row; raises CallFailed when the call has none. Each call is journaled."""
         with self.books.transaction():
-            outcome = self._fenced(sender) or self._send(fields, fault)
+            outcome = self._fenced(sender) or self._send(fields, faults)
             row = None if isinstance(outcome, NotAnswered) else self._result(fields, outcome)
             self.journal(fields, sender, row if row is not None else asdict(outcome))
         if isinstance(outcome, NotAnswered):
@@ -100,24 +116,6 @@ class Terminal:
             request=json.dumps(fields),
             answer=json.dumps(answer),
         )
-
-    def deposit(self, amount: Decimal, comment: str = "Deposit") -> Deal:
-        """A balance operation: a deal of no order, no position and no symbol (facts §6.1)."""
-        with self.books.transaction():
-            return self.books.add_deal(
-                Deal(
-                    ticket=0,
-                    order_ticket=0,
-                    symbol="",
-                    type=mt5.DEAL_TYPE_BALANCE,
-                    entry=mt5.DEAL_ENTRY_IN,
-                    position_id=0,
-                    reason=mt5.DEAL_REASON_CLIENT,
-                    time_msc=self.clock.now_msc(),
-                    profit=amount,
-                    comment=comment,
-                )
-            )
 
     def raise_fence(self, number: int) -> None:
         """Remember the highest lease number ever seen for the account."""
@@ -146,7 +144,7 @@ class Terminal:
             with self.books.transaction():
                 self.store.put("identity", self.terms.identity)
                 if deposit > ZERO:
-                    self.deposit(deposit)
+                    self.happenings.book_money(mt5.DEAL_TYPE_BALANCE, deposit, comment="Deposit")
 
     def _fenced(self, sender: Sender) -> NotAnswered | None:
         highest = self.highest_fence()
@@ -156,17 +154,18 @@ class Terminal:
             mt5.RES_E_FAIL, f"Terminal: fenced: lease {sender.fence or 'none'} is older than {highest}"
         )
 
-    def _send(self, fields: dict[str, Any], fault: TradeFault | None) -> Answer | Refusal | NotAnswered:
+    def _send(self, fields: dict[str, Any], faults: CallFaults) -> Answer | Refusal | NotAnswered:
         try:
             request = TradeRequest.from_wire(fields)
         except ValueError:
             return Refusal(mt5.TRADE_RETCODE_INVALID)
-        return self.trading.send(request, fault)
+        return self.trading.send(request, faults)
 
     def _result(self, fields: dict[str, Any], outcome: Answer | Refusal) -> list[Any]:
         if isinstance(outcome, Refusal):
             return OrderSendResult.row(retcode=outcome.retcode, comment=outcome.comment)
-        self._requests += 1
+        session = self.happenings.restarts
+        self._requests[session] += 1
         quote = self.market.quote(self.symbol_of(fields))
         return OrderSendResult.row(
             retcode=outcome.retcode,
@@ -177,7 +176,7 @@ class Terminal:
             bid=quote.bid if quote else ZERO,
             ask=quote.ask if quote else ZERO,
             comment=comment_of(outcome.retcode),
-            request_id=self._requests,
+            request_id=self._requests[session],
         )
 
     def symbol_of(self, fields: dict[str, Any]) -> str:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +14,10 @@ from typing import Any
 from brokers.simulator.account import AccountTerms, MarginMode
 from brokers.simulator.clock import ServerClock
 from brokers.simulator.control import Control
-from brokers.simulator.faults import TradeFault
+from brokers.simulator.faults import Fault
 from brokers.simulator.parsing import trade_request
 from brokers.simulator.queries import Queries
+from brokers.simulator.scripts import CallFaults
 from brokers.simulator.store import Store
 from brokers.simulator.structs import OrderSendResult, TradeDeal, TradeOrder, TradePosition
 from brokers.simulator.terminal import Sender, Terminal
@@ -62,14 +65,15 @@ class Bench:
         self.utc += seconds
         self.terminal.on_beat()
 
-    def send(self, fault: TradeFault | None = None, **fields: Any) -> OrderSendResult:
-        return OrderSendResult(self.terminal.order_send(trade_request((), fields), Sender(), fault))
+    def send(self, *faults: Fault, **fields: Any) -> OrderSendResult:
+        befallen = CallFaults.of("order_send", faults)
+        return OrderSendResult(self.terminal.order_send(trade_request((), fields), Sender(), befallen))
 
     def deal(self, type: int, volume: float, *, symbol: str = "EURUSD", **fields: Any) -> OrderSendResult:  # noqa: A002
-        """A market order, IOC unless told."""
-        fault = fields.pop("fault", None)
+        """A market order, IOC unless told; `fault` befalls it, or `faults` do."""
+        faults = (fields.pop("fault"),) if "fault" in fields else fields.pop("faults", ())
         return self.send(
-            fault, **{"action": 1, "symbol": symbol, "type": type, "volume": volume, "type_filling": 1, **fields}
+            *faults, **{"action": 1, "symbol": symbol, "type": type, "volume": volume, "type_filling": 1, **fields}
         )
 
     def pend(self, type: int, price: float, *, volume: float = 0.1, **fields: Any) -> OrderSendResult:  # noqa: A002
@@ -100,8 +104,11 @@ class Bench:
 
     def deals(self) -> list[TradeDeal]:
         """Trades only, without the balance operations."""
-        rows = self.queries.history_deals_get(self.now - FAR, self.now + FAR)
-        return [deal for deal in map(TradeDeal, rows) if deal.type < 2]
+        return [deal for deal in self.history() if deal.type < 2]
+
+    def history(self) -> list[TradeDeal]:
+        """Every deal that the terminal shows."""
+        return [TradeDeal(row) for row in self.queries.history_deals_get(self.now - FAR, self.now + FAR)]
 
 
 class Process:
@@ -141,3 +148,10 @@ def run_to_end(state: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """For starts that must fail."""
     command = [sys.executable, "-m", "brokers.simulator", "--state", str(state), *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "the condition did not come true in time"
+        time.sleep(0.005)

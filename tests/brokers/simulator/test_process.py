@@ -13,7 +13,7 @@ from brokers.simulator.client import Address, Connection, fence
 from brokers.simulator.control import Control, ControlRefused
 from brokers.simulator.faults import AnswerLost, Delay, Hang, Placed
 from brokers.simulator.market import Side
-from tests.brokers.simulator.bench import Process, run_to_end
+from tests.brokers.simulator.bench import Process, run_to_end, wait_for
 from tests.brokers.simulator.test_feed import RECORDED, recorded
 
 Start = Callable[..., Process]
@@ -27,13 +27,6 @@ def attach(process: Process, **credentials: Any) -> Control:
     control.hold_market()
     control.tick("EURUSD", "1.10000", "1.10010")
     return control
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "the condition did not come true in time"
-        time.sleep(0.005)
 
 
 def test_a_script_trades_and_finds_its_trade_everywhere(start: Start) -> None:

@@ -1,126 +1,99 @@
-"""The module against the package it stands for (facts §2, §3)."""
+"""The module against the package it stands for: `facts/package.json` is that of version 5.0.6231 (facts §2, §3).
 
+Structs are given as their fields in order, with f for float, s for text, b for truth; the rest are integers.
+"""
+
+import json
 import pickle
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from brokers.simulator import MetaTrader5 as mt5  # noqa: N813 # as everybody calls it
-from brokers.simulator import structs
+from brokers.simulator import constants, structs
 
-VALUES = {
-    "TRADE_ACTION_DEAL": 1,
-    "TRADE_ACTION_PENDING": 5,
-    "TRADE_ACTION_SLTP": 6,
-    "TRADE_ACTION_MODIFY": 7,
-    "TRADE_ACTION_REMOVE": 8,
-    "TRADE_ACTION_CLOSE_BY": 10,
-    "ORDER_TYPE_BUY_STOP_LIMIT": 6,
-    "ORDER_TYPE_CLOSE_BY": 8,
-    "ORDER_FILLING_FOK": 0,
-    "ORDER_FILLING_IOC": 1,
-    "ORDER_FILLING_RETURN": 2,
-    "ORDER_FILLING_BOC": 3,
-    "ORDER_TIME_SPECIFIED_DAY": 3,
-    "ORDER_STATE_CANCELED": 2,
-    "ORDER_STATE_FILLED": 4,
-    "ORDER_STATE_REJECTED": 5,
-    "ORDER_STATE_EXPIRED": 6,
-    "DEAL_TYPE_BALANCE": 2,
-    "DEAL_TYPE_SELL_CANCELED": 14,
-    "DEAL_TAX": 17,
-    "DEAL_ENTRY_INOUT": 2,
-    "DEAL_ENTRY_OUT_BY": 3,
-    "DEAL_REASON_SO": 6,
-    "POSITION_REASON_EXPERT": 3,
-    "SYMBOL_TRADE_EXECUTION_EXCHANGE": 3,
-    "SYMBOL_TRADE_MODE_FULL": 4,
-    "ACCOUNT_MARGIN_MODE_RETAIL_HEDGING": 2,
-    "ACCOUNT_TRADE_MODE_REAL": 2,
-    "TRADE_RETCODE_REQUOTE": 10004,
-    "TRADE_RETCODE_DONE": 10009,
-    "TRADE_RETCODE_FIFO_CLOSE": 10045,
-    "TIMEFRAME_H1": 16385,
-    "TIMEFRAME_W1": 32769,
-    "TIMEFRAME_MN1": 49153,
-    "COPY_TICKS_ALL": -1,
-    "TICK_FLAG_SELL": 0x40,
-    "BOOK_TYPE_BUY_MARKET": 4,
-    "RES_S_OK": 1,
-    "RES_E_AUTO_TRADING_DISABLED": -8,
-    "RES_E_INTERNAL_FAIL": -10000,
-    "RES_E_INTERNAL_FAIL_CONNECT": -10004,
-    "RES_E_INTERNAL_FAIL_TIMEOUT": -10005,
-}
-FUNCTIONS = (
-    "initialize",
-    "login",
-    "shutdown",
-    "version",
-    "last_error",
-    "terminal_info",
-    "account_info",
-    "symbols_total",
-    "symbols_get",
-    "symbol_info",
-    "symbol_info_tick",
-    "symbol_select",
-    "market_book_add",
-    "market_book_get",
-    "market_book_release",
-    "copy_rates_from",
-    "copy_rates_from_pos",
-    "copy_rates_range",
-    "copy_ticks_from",
-    "copy_ticks_range",
-    "orders_total",
-    "orders_get",
-    "positions_total",
-    "positions_get",
-    "history_orders_total",
-    "history_orders_get",
-    "history_deals_total",
-    "history_deals_get",
-    "order_calc_margin",
-    "order_calc_profit",
-    "order_check",
-    "order_send",
-)
-ABSENT = ("SYMBOL_FILLING_FOK", "SYMBOL_FILLING_IOC", "SYMBOL_ORDER_MARKET", "TRADE_RETCODE_HEDGE_PROHIBITED")
-FIELDS = {
-    structs.AccountInfo: (28, "login", "company"),
-    structs.TerminalInfo: (22, "community_account", "commondata_path"),
-    structs.Tick: (8, "time", "volume_real"),
-    structs.TradeOrder: (24, "ticket", "external_id"),
-    structs.TradePosition: (19, "ticket", "external_id"),
-    structs.TradeDeal: (18, "ticket", "external_id"),
-    structs.TradeRequest: (17, "action", "position_by"),
-    structs.OrderSendResult: (11, "retcode", "request"),
-    structs.OrderCheckResult: (9, "retcode", "request"),
-    structs.BookInfo: (4, "type", "volume_dbl"),
-    structs.SymbolInfo: (96, "custom", "path"),
-}
+PACKAGE: dict[str, Any] = json.loads((Path(__file__).parent / "facts" / "package.json").read_text())
+FUNCTIONS = PACKAGE["functions"]
+LEFT_OUT = {"Buy", "Sell", "Close", "_RawOrder"}
+KINDS = {"f": float, "s": str, "b": bool, "": int}
+NESTED = {"OrderSendResult": "request", "OrderCheckResult": "request"}
+NO_CONNECTION = (-10004, "No IPC connection")
 
 
-def test_constants_have_the_packages_values() -> None:
-    assert {name: getattr(mt5, name) for name in VALUES} == VALUES
+def test_constants_are_the_packages_no_more_and_no_less() -> None:
+    ours = {name: value for name, value in vars(constants).items() if name.isupper()}
+    assert ours == PACKAGE["constants"]
+    assert {name: getattr(mt5, name) for name in ours} == ours
     assert mt5.__version__ == "5.0.6231"
 
 
-def test_what_the_package_leaves_out_is_left_out() -> None:
-    assert [name for name in ABSENT if hasattr(mt5, name)] == []
+def test_every_function_is_there_but_the_helpers_that_resend() -> None:
+    names = [*FUNCTIONS["keyword"], *FUNCTIONS["positional"], *FUNCTIONS["bare"]]
+    assert [name for name in names if not callable(getattr(mt5, name, None))] == []
+    assert [name for name in LEFT_OUT if hasattr(mt5, name)] == []
 
 
-def test_every_function_is_there() -> None:
-    assert [name for name in FUNCTIONS if not callable(getattr(mt5, name, None))] == []
+@pytest.mark.parametrize("name", FUNCTIONS["positional"])
+def test_a_positional_function_takes_no_keyword(name: str) -> None:
+    with pytest.raises(TypeError):
+        getattr(mt5, name)(symbol="EURUSD")
 
 
-@pytest.mark.parametrize(("kind", "expected"), FIELDS.items())
-def test_structs_have_the_packages_fields(kind: type[structs.Struct], expected: tuple[int, str, str]) -> None:
+@pytest.mark.parametrize("name", FUNCTIONS["bare"])
+def test_a_bare_function_takes_nothing(name: str) -> None:
+    with pytest.raises(TypeError):
+        getattr(mt5, name)("EURUSD")
+    with pytest.raises(TypeError):
+        getattr(mt5, name)(symbol="EURUSD")
+
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "symbol_info": ("EURUSD",),
+    "symbol_info_tick": ("EURUSD",),
+    "symbol_select": ("EURUSD", True),
+    "market_book_add": ("EURUSD",),
+    "market_book_get": ("EURUSD",),
+    "market_book_release": ("EURUSD",),
+    "copy_rates_from": ("EURUSD", 1, 1_700_000_000, 1),
+    "copy_rates_from_pos": ("EURUSD", 1, 0, 1),
+    "copy_rates_range": ("EURUSD", 1, 1_700_000_000, 1_800_000_000),
+    "copy_ticks_from": ("EURUSD", 1_700_000_000, 1, -1),
+    "copy_ticks_range": ("EURUSD", 1_700_000_000, 1_800_000_000, -1),
+    "history_orders_total": (1_700_000_000, 1_800_000_000),
+    "history_deals_total": (1_700_000_000, 1_800_000_000),
+    "history_orders_get": (1_700_000_000, 1_800_000_000),
+    "history_deals_get": (1_700_000_000, 1_800_000_000),
+    "order_calc_margin": (0, "EURUSD", 0.1, 1.1),
+    "order_calc_profit": (0, "EURUSD", 0.1, 1.1, 1.2),
+    "order_check": ({"action": 1},),
+    "order_send": ({"action": 1},),
+    "login": (1,),
+}
+UNCONNECTED = {"initialize", "shutdown", "last_error"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for kind in ("keyword", "positional", "bare") for name in FUNCTIONS[kind] if name not in UNCONNECTED],
+)
+def test_without_a_terminal_each_fails_by_its_own_failure_value(name: str) -> None:
+    failure = False if name in FUNCTIONS["false_on_failure"] else None
+    assert getattr(mt5, name)(*ARGUMENTS.get(name, ())) is failure
+    assert mt5.last_error() == NO_CONNECTION
+
+
+@pytest.mark.parametrize("name", PACKAGE["structs"])
+def test_structs_have_the_packages_fields_in_order_and_kind(name: str) -> None:
+    kind: type[structs.Struct] = getattr(structs, name)
     struct = kind(kind.row())
-    names = list(struct._asdict())
-    assert (len(names), names[0], names[-1]) == expected
+    fields = [field.partition(":") for field in PACKAGE["structs"][name].split()]
+    assert list(struct._asdict()) == [field for field, _, _ in fields]
+    assert struct.n_fields == len(struct) == len(fields)
     assert isinstance(struct, tuple)
-    assert getattr(struct, names[0]) == struct[0]
+    for index, (field, _, mark) in enumerate(fields):
+        assert getattr(struct, field) == struct[index]
+        assert field == NESTED.get(name) or type(struct[index]) is KINDS[mark], field
 
 
 def test_structs_are_no_named_tuples_and_cannot_be_pickled() -> None:
@@ -129,7 +102,7 @@ def test_structs_are_no_named_tuples_and_cannot_be_pickled() -> None:
     assert not hasattr(tick, "_replace")
     assert tick.bid == tick[1] == 1.5
     with pytest.raises(AttributeError):
-        tick.bid = 2.0
+        tick.bid = 2.0  # type: ignore[attr-defined] # what must not be allowed
     with pytest.raises(AttributeError, match="no attribute 'price'"):
         _ = tick.price
     with pytest.raises(TypeError, match="cannot pickle"):
