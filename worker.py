@@ -88,17 +88,20 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
         lock_file=settings.state_dir / f"terminal-{account.slug}.lock",
         lease_number=lease.number,
     )
-    sender = Sender(
-        account=account,
-        lease=lease,
-        broker=broker,
-        wake_feed=asyncio.Event(),
-        absence_quiet=settings.absence_quiet,
-    )
     # Renewed while it attaches, too: a terminal may take longer to start than a lease lasts.
-    keeping = asyncio.create_task(leases.keep(engine, lease, ttl=settings.lease_ttl))
+    # On a connection of its own: a busy pool must never cost us the lease.
+    lease_engine = make_engine(settings.database_url, application=f"lease-{account.slug}", pool_size=1)
+    keeping = asyncio.create_task(leases.keep(lease_engine, lease, ttl=settings.lease_ttl))
     try:
         check_account(await broker.connect(), account)
+        sender = Sender(
+            account=account,
+            lease=lease,
+            broker=broker,
+            wake_feed=asyncio.Event(),
+            absence_quiet=settings.absence_quiet,
+            ready_at=now(),
+        )
         async with broker_worker(settings, engine, client, sender):
             await client.start_workflow(
                 FeedWorkflow.run, FeedInput(account_slug=account.slug), **feed_options(account.slug)
@@ -108,6 +111,7 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
     finally:
         keeping.cancel()
         await broker.close()
+        await lease_engine.dispose()
         await engine.dispose()
 
 

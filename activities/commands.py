@@ -13,11 +13,13 @@ from activities.sender import Sender
 from activities.units import until_committed
 from brokers.protocol import CommandDone, CommandOutcome, CommandRefused, CommandUnknown, Lookup
 from db import booking, commands, locks, reservations, trades
+from db.controls import read_controls
 from db.risk_context import read_risk_context
 from db.trades import Trade
 from domain.commands import Command, CommandResult
 from domain.errors import NotCancellable
 from domain.orders import Changes, OrderState
+from domain.resolution import chosen
 from domain.risk import Denial, claim_of
 from domain.trades import TradeProgress
 
@@ -88,6 +90,14 @@ class CommandActivities:
 
     async def _more_risk(self, trade: Trade, changes: Changes) -> CommandRefused | None:
         async with self._engine.begin() as connection:
+            for control in await read_controls(
+                connection,
+                account_slug=self._sender.account.slug,
+                user_id=trade.intent.user_id,
+                symbol=trade.intent.symbol,
+            ):
+                if control.blocks(reducing=False):
+                    return CommandRefused(reason=f"trading_{control.state}: {control.reason}", retcode=None)
             held = await reservations.claimed(connection, trade.id)
             changed = replace(trade.intent, **_levels(changes))
             context = await read_risk_context(
@@ -142,7 +152,8 @@ class CommandActivities:
             await trades.journal(
                 connection, trade, f"trade.{command.kind}_{result.outcome}", actor=actor, detail=detail
             )
-        for order in (*lookup.history_orders, *lookup.orders)[:1]:
+        order = chosen([*lookup.orders, *lookup.history_orders], broker_order_id=trade.progress.broker_order_id)
+        if order is not None:
             trade = await booking.apply_order(connection, trade, order, actor=actor)
         return trade.progress
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.client import Client
@@ -19,12 +21,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.sender import Sender
 from brokers.protocol import Lookup, MarketReading
-from db import booking, locks, reservations, snapshots, trades
+from db import accounts, booking, locks, reservations, snapshots, trades
 from db.fills import feed_start
+from db.journal import raise_alert
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
-from domain.errors import BrokerUnavailable
+from domain.errors import BrokerUnavailable, PipelineError
 from domain.fills import Fill
+from domain.resolution import chosen
 
 BOOKED_SIGNAL = "booked"
 
@@ -87,7 +91,12 @@ class FeedActivities:
         assert step.account_slug == self._sender.account.slug, "a refresh reads the account of its sender"
         async with self._engine.connect() as connection:
             symbols = await snapshots.known_symbols(connection, self._sender.account.id)
-        await self._write(await self._sender.broker.read_market(symbols, deals_since=self._now()))
+            started_at = await snapshots.database_clock(connection)
+        since = self._now() - WINDOW
+        reading = await self._sender.broker.read_market(symbols, deals_since=since)
+        # What closed a position is booked before the position is gone, so that its loss counts throughout.
+        await self._book(_Stretch(since=since), await self._sender.broker.read_fills(since))
+        await self._write(reading, started_at=started_at)
 
     async def _cycle(self, stretch: "_Stretch") -> None:
         now = self._now()
@@ -97,35 +106,67 @@ class FeedActivities:
             async with self._engine.begin() as connection:
                 await snapshots.write_instruments(connection, account.id, cards)
                 stretch.symbols = await snapshots.known_symbols(connection, account.id)
+        async with self._engine.connect() as connection:
+            started_at = await snapshots.database_clock(connection)
         since = max(stretch.since, now - WINDOW) if stretch.caught_up else stretch.since
         reading = await self._sender.broker.read_market(stretch.symbols, deals_since=since)
         if reading.deal_count != stretch.deal_count or stretch.due("fills", now, REREAD_INTERVAL):
             await self._book(stretch, await self._sender.broker.read_fills(since))
             stretch.deal_count = reading.deal_count
             stretch.caught_up = True
-        await self._write(reading)
-        await self._follow_orders(reading, now=now)
+        await self._write(reading, started_at=started_at)
+        await self._follow_orders(stretch, reading, now=now)
 
-    async def _write(self, reading: MarketReading) -> None:
+    async def _write(self, reading: MarketReading, *, started_at: datetime) -> None:
+        """Store a reading that began at `started_at` by the database's clock, unless a newer one is there."""
         account_id, seen = self._sender.account.id, reading.account
         async with self._engine.begin() as connection:
+            await locks.take(connection, locks.Queue.BOOKING, account_id)
+            await accounts.check_lease(connection, self._sender.lease)
+            if not await snapshots.is_newest(connection, account_id, seen.read_at):
+                return
             await snapshots.write_quotes(connection, account_id, reading.quotes)
             await snapshots.write_account(connection, account_id, _snapshot(reading))
             await snapshots.write_positions(connection, account_id, reading.positions, read_at=seen.read_at)
-            await reservations.stop_counting_settled(connection, account_id, read_at=seen.read_at)
+            await reservations.stop_counting_settled(connection, account_id, read_at=started_at)
 
     async def _book(self, stretch: "_Stretch", records: Sequence[Fill]) -> None:
         new = [fill for fill in records if stretch.known.get(fill.ticket) != fill.content_hash]
         if not new:
             return
-        async with self._engine.begin() as connection:
-            moved = await booking.book_fills(
-                connection, self._sender.account, new, source="feed", actor=self._sender.actor
-            )
+        try:
+            await self._tell(await self._book_together(new))
+        except (PipelineError, IntegrityError, AssertionError):
+            # One record that the books refuse must not keep the others out of them.
+            activity.logger.exception("a record could not be booked; booking one by one")
+            for fill in sorted(new, key=lambda fill: (fill.executed_at, fill.ticket)):
+                await self._book_alone(fill)
         stretch.known.update((fill.ticket, fill.content_hash) for fill in new)
-        await self._tell(moved)
 
-    async def _follow_orders(self, reading: MarketReading, *, now: datetime) -> None:
+    async def _book_together(self, records: Sequence[Fill]) -> tuple[Trade, ...]:
+        async with self._engine.begin() as connection:
+            await accounts.check_lease(connection, self._sender.lease)
+            return await booking.book_fills(
+                connection, self._sender.account, records, source="feed", actor=self._sender.actor
+            )
+
+    async def _book_alone(self, fill: Fill) -> None:
+        account = self._sender.account
+        try:
+            await self._tell(await self._book_together([fill]))
+        except (PipelineError, IntegrityError, AssertionError) as error:
+            async with self._engine.begin() as connection:
+                await raise_alert(
+                    connection,
+                    "unbookable",
+                    key=f"unbookable:{account.slug}:{fill.ticket}:{fill.content_hash}",
+                    severity="critical",
+                    summary=f"the broker's record {fill.ticket} could not be booked: {error}",
+                    account_id=account.id,
+                    trade_id=None,
+                )
+
+    async def _follow_orders(self, stretch: "_Stretch", reading: MarketReading, *, now: datetime) -> None:
         """Find out what became of orders that left the broker's list of working ones."""
         listed = {order.broker_order_id for order in reading.orders}
         async with self._engine.connect() as connection:
@@ -137,7 +178,11 @@ class FeedActivities:
             and trade.submitted_at is not None
             and now - trade.submitted_at > LISTING_GRACE
         ]
+        # Those that were looked up longest ago come first, so that a few fruitless ones never starve the rest.
+        gone.sort(key=lambda trade: stretch.looked_up.get(trade.id, 0))
         for trade in gone[:LOOKUPS_PER_CYCLE]:
+            stretch.look_up_count += 1
+            stretch.looked_up[trade.id] = stretch.look_up_count
             lookup = await self._sender.broker.find(trade.progress.magic, since=trade.intent.received_at)
             await self._tell(await self._apply(trade, lookup))
 
@@ -145,10 +190,12 @@ class FeedActivities:
         account, actor = self._sender.account, self._sender.actor
         async with self._engine.begin() as connection:
             await locks.take(connection, locks.Queue.BOOKING, account.id)
+            await accounts.check_lease(connection, self._sender.lease)
             moved = await booking.book_fills(connection, account, lookup.fills, source="feed", actor=actor)
             before = await trades.lock(connection, trade.id)
             after = before
-            for order in lookup.history_orders[:1]:
+            order = chosen(lookup.history_orders, broker_order_id=before.progress.broker_order_id)
+            if order is not None:
                 after = await booking.apply_order(connection, before, order, actor=actor)
         return moved if after == before else (*moved, after)
 
@@ -181,6 +228,8 @@ class _Stretch:
         self.deal_count = -1
         self.caught_up = False
         self.known: dict[int, str] = {}
+        self.looked_up: dict[UUID, int] = {}
+        self.look_up_count = 0
         self._done_at: dict[str, datetime] = {}
 
     def due(self, what: str, now: datetime, interval: timedelta) -> bool:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import accounts
@@ -40,7 +41,7 @@ async def keep(engine: AsyncEngine, lease: Lease, *, ttl: timedelta) -> None:
         try:
             async with engine.begin() as connection:
                 await accounts.renew_lease(connection, lease, ttl=ttl)
-        except (DBAPIError, OSError):
+        except (DBAPIError, OSError, PoolTimeout):
             continue
 
 

@@ -67,6 +67,7 @@ class Sender:
     broker: Broker
     wake_feed: asyncio.Event
     absence_quiet: timedelta
+    ready_at: datetime
 
     @property
     def actor(self) -> str:
@@ -261,6 +262,11 @@ class SenderActivities:
         )
 
     async def _not_sent(self, connection: AsyncConnection, trade: Trade, refusal: NotSent) -> Trade:
+        if trade.state not in UNDECIDED:
+            return trade
+        if trade.state is OrderState.UNRESOLVED:
+            # Another run gave the send up as lost; now it is proven that nothing left.
+            return await self._rejected(connection, trade, refusal.reason)
         denial = {"gate": "submit", "code": refusal.reason, "message": _told(refusal), "detail": refusal.detail}
         return await trades.advance(
             connection,
@@ -299,8 +305,8 @@ class SenderActivities:
         lease = self._sender.lease
         if attempt.sender_ended_at is not None:
             return attempt.sender_ended_at
-        # An older claim's process was dead before we could take the lease and the terminal's lock.
-        ended_at = lease.taken_at
+        # An older claim's process was dead before our own could take the terminal's lock.
+        ended_at = self._sender.ready_at
         if attempt.lease_number == lease.number:
             ended_at = await self._sender.broker.retire_sender()
         async with self._engine.begin() as connection:

@@ -15,7 +15,7 @@ from db.jsons import plain
 from db.risk_context import read_risk_context
 from db.trades import Trade, lose
 from domain.commands import Command, CommandResult
-from domain.errors import NotUnresolved
+from domain.errors import NotUnresolved, OrderTaken
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState
 from domain.risk import Approved, Denial, Denied, Gate, evaluate
@@ -105,6 +105,8 @@ class TradeActivities:
         """Resolve the reservation to what was filled and close the trade."""
         async with self._engine.begin() as connection:
             trade = await trades.lock(connection, step.trade_id)
+            if trade.progress.closed_at is not None:
+                return trade.progress
             filled = trade.progress.filled_volume
             into = ReservationState.SETTLED if filled > 0 else ReservationState.RELEASED
             await reservations.resolve_reservation(connection, trade.id, into, filled=filled)
@@ -126,7 +128,10 @@ class TradeActivities:
                 return trade.progress
             if trade.state is not OrderState.UNRESOLVED:
                 raise NotUnresolved(trade.state)
-            taken = step.broker_order_id is not None
+            number = step.broker_order_id
+            taken = number is not None
+            if number is not None and await trades.find_by_order(connection, trade.intent.account_id, number):
+                raise OrderTaken(number)
             changes = {"broker_order_id": step.broker_order_id} if taken else {"reason": "decided_absent"}
             trade = await trades.advance(
                 connection,
@@ -149,7 +154,8 @@ class TradeActivities:
             trade = await trades.lock(connection, step.trade_id)
             if trade.state is not OrderState.PENDING:
                 return trade.progress
-            if await attempts.newest(connection, trade.id) is not None:
+            newest = await attempts.newest(connection, trade.id)
+            if newest is not None and newest.outcome != "rejected":
                 trade = await lose(connection, trade, "sender_lost", actor=PIPELINE)
             elif self._now() >= trade.intent.submit_by:
                 trade = await _deny(connection, trade, Denied(denials=(_UNAVAILABLE,)))

@@ -67,6 +67,7 @@ PIPELINE_PROBLEMS: dict[type[errors.PipelineError], tuple[int, Retry]] = {
     errors.CommandConflict: (409, Retry.SAFE),
     errors.NotCancellable: (409, Retry.SAFE),
     errors.NotUnresolved: (409, Retry.SAFE),
+    errors.OrderTaken: (409, Retry.SAFE),
     errors.ReservationConflict: (409, Retry.SAFE),
     errors.BrokerUnavailable: (503, Retry.AFTER),
     errors.BrokerMismatch: (503, Retry.AFTER),

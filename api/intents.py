@@ -99,7 +99,9 @@ def faults(
         yield FieldFault(field="symbol", message=f"the account has no symbol {body.symbol!r}")
     else:
         yield from _size_faults(body, instrument)
-    if body.position_id is not None and position is None:
+    if body.position_id is not None and body.type is not OrderType.MARKET:
+        yield FieldFault(field="position_id", message="goes with market orders alone; others do not reduce it")
+    elif body.position_id is not None and position is None:
         yield FieldFault(field="position_id", message="is not an open position of yours on this account")
     elif position is not None and position.symbol != body.symbol:
         yield FieldFault(field="position_id", message=f"is a position in {position.symbol}")

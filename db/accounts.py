@@ -114,12 +114,13 @@ async def renew_lease(connection: AsyncConnection, lease: Lease, *, ttl: timedel
         raise LeaseLost(f"lease {lease.number} was taken over")
 
 
+_CHECK = text("""
+    SELECT lease_expires_at > clock_timestamp() FROM broker_accounts
+    WHERE id = :account_id AND lease_number = :number FOR SHARE
+""")
+
+
 async def check_lease(connection: AsyncConnection, lease: Lease) -> None:
     """Raise LeaseLost unless the lease is ours and runs; nobody can take it until the transaction ends."""
-    valid = await connection.scalar(
-        select(broker_accounts.c.lease_expires_at > text("clock_timestamp()"))
-        .where(broker_accounts.c.id == lease.account_id, broker_accounts.c.lease_number == lease.number)
-        .with_for_update(read=True)
-    )
-    if not valid:
+    if not await connection.scalar(_CHECK, {"account_id": lease.account_id, "number": lease.number}):
         raise LeaseLost(f"lease {lease.number} is no longer ours")

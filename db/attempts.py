@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Update, select, text, update
+from sqlalchemy import RowMapping, Update, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,19 +25,36 @@ class Attempt:
     sender_ended_at: datetime | None
 
 
+_CLAIM = (
+    insert(send_attempts)
+    .values(
+        {
+            name: bindparam(name, type_=send_attempts.c[name].type)
+            for name in ("trade_id", "number", "account_id", "magic", "lease_number")
+        }
+    )
+    .on_conflict_do_nothing()
+    .returning(*send_attempts.c)
+)
+_NEWEST = (
+    select(send_attempts)
+    .where(send_attempts.c.trade_id == bindparam("trade_id"))
+    .order_by(send_attempts.c.number.desc())
+    .limit(1)
+)
+
+
 async def claim(connection: AsyncConnection, trade: Trade, *, number: int, lease_number: int) -> Attempt | None:
     """Claim the send; None if somebody did before, whoever that was."""
     claimed = await connection.execute(
-        insert(send_attempts)
-        .values(
-            trade_id=trade.id,
-            number=number,
-            account_id=trade.intent.account_id,
-            magic=trade.progress.magic,
-            lease_number=lease_number,
-        )
-        .on_conflict_do_nothing()
-        .returning(*send_attempts.c)
+        _CLAIM,
+        {
+            "trade_id": trade.id,
+            "number": number,
+            "account_id": trade.intent.account_id,
+            "magic": trade.progress.magic,
+            "lease_number": lease_number,
+        },
     )
     row = claimed.mappings().one_or_none()
     return None if row is None else _attempt(row)
@@ -45,10 +62,7 @@ async def claim(connection: AsyncConnection, trade: Trade, *, number: int, lease
 
 async def newest(connection: AsyncConnection, trade_id: UUID) -> Attempt | None:
     """The latest claim of a trade whose row the caller has locked: claims are made behind that lock."""
-    query = (
-        select(send_attempts).where(send_attempts.c.trade_id == trade_id).order_by(send_attempts.c.number.desc())
-    )
-    row = (await connection.execute(query.limit(1))).mappings().one_or_none()
+    row = (await connection.execute(_NEWEST, {"trade_id": trade_id})).mappings().one_or_none()
     return None if row is None else _attempt(row)
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import fills, locks, reservations, trades
@@ -15,9 +15,16 @@ from db.tables import instruments, risk_reservations
 from db.trades import Trade
 from domain.fills import Fill
 from domain.money import Lots, Price, round_against_us, round_to_nearest
-from domain.orders import BrokerOrder, points_worse
+from domain.orders import FINAL_STATES, BrokerOrder, points_worse
 from domain.reservations import Amounts
 from domain.trades import event_from_books
+
+_MEASURES = (
+    select(instruments.c.point, instruments.c.contract_size, risk_reservations.c.rates)
+    .select_from(instruments)
+    .outerjoin(risk_reservations, risk_reservations.c.trade_id == bindparam("trade_id"))
+    .where(instruments.c.account_id == bindparam("account_id"), instruments.c.symbol == bindparam("symbol"))
+)
 
 
 async def book_fills(
@@ -25,6 +32,14 @@ async def book_fills(
 ) -> tuple[Trade, ...]:
     """Book what is new among the broker's records, oldest first; the trades that moved by it."""
     await locks.take(connection, locks.Queue.BOOKING, account.id)
+    if not records:
+        return ()
+    await trades.lock_makers(
+        connection,
+        account.id,
+        magics={fill.magic for fill in records if fill.magic},
+        broker_order_ids={fill.broker_order_id for fill in records if fill.broker_order_id},
+    )
     moved: dict[UUID, Trade] = {}
     for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
         maker = await fills.maker_of(connection, account.id, fill)
@@ -46,6 +61,9 @@ async def apply_order(connection: AsyncConnection, trade: Trade, order: BrokerOr
 async def _apply(
     connection: AsyncConnection, trade: Trade, *, order: BrokerOrder | None, booked: Booked | None, actor: str
 ) -> Trade:
+    if booked is None and trade.state in FINAL_STATES and trade.progress.broker_order_id is not None:
+        # Its order tells nothing new of a trade that has ended.
+        return trade
     filled, price = await fills.executed(connection, trade.id)
     event = event_from_books(
         trade.state, order=order, filled=filled, booked=trade.progress.filled_volume, volume=trade.intent.volume
@@ -83,6 +101,9 @@ async def _changes(
         elif booked is not None:
             changes["broker_order_id"] = booked.fill.broker_order_id
     if booked is not None:
+        if trade.submitted_at is None:
+            # A fill proves the send, even one that was never answered.
+            changes["submitted_at"] = booked.fill.executed_at
         changes |= {"filled_volume": filled, "average_price": price}
         changes |= await _slippage(connection, trade, price=price, filled=filled)
     return changes
@@ -95,13 +116,8 @@ async def _slippage(
     if price is None or trade.expected_price is None:
         return {}
     intent = trade.intent
-    query = (
-        select(instruments.c.point, instruments.c.contract_size, risk_reservations.c.rates)
-        .select_from(instruments)
-        .outerjoin(risk_reservations, risk_reservations.c.trade_id == intent.trade_id)
-        .where(instruments.c.account_id == intent.account_id, instruments.c.symbol == intent.symbol)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    measures = {"trade_id": intent.trade_id, "account_id": intent.account_id, "symbol": intent.symbol}
+    row = (await connection.execute(_MEASURES, measures)).one_or_none()
     if row is None or not row.rates:
         return {}
     rate = Decimal(next(iter(row.rates.values())))
@@ -125,7 +141,8 @@ async def _recalculate(connection: AsyncConnection, trade: Trade, booked: Booked
         notional=round_against_us(claim.notional * (1 - saved)),
         margin=round_against_us(claim.margin * (1 - saved)),
     )
-    await reservations.reduce(connection, trade.id, claim=lowered, cause="filled", fill_id=booked.fill_id)
+    if lowered != claim:
+        await reservations.reduce(connection, trade.id, claim=lowered, cause="filled", fill_id=booked.fill_id)
 
 
 def _differs(trade: Trade, changes: dict[str, Any]) -> bool:

@@ -1,29 +1,28 @@
-"""Trading control: the stop's rows, read so that a stop waits for nobody and nobody slips past one."""
+"""Trading control: the stop's rows, read so that no claim slips past a stop.
+
+A stop waits only for the claims that are being made. Whoever writes a control, of whatever scope, first locks the
+row of `all`: a row that does not exist yet cannot be locked, and every claim holds that one.
+"""
 
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.tables import trading_control
 from domain.controls import Control, ControlScope, ControlState
+
+_IN_FORCE = text("""
+    SELECT scope, scope_id, state, reason FROM trading_control
+    WHERE (scope, scope_id) IN (('all', ''), ('account', :account_slug), ('user', :user_id), ('symbol', :symbol))
+    FOR SHARE
+""")
 
 
 async def read_controls(
     connection: AsyncConnection, *, account_slug: str, user_id: UUID, symbol: str
 ) -> tuple[Control, ...]:
     """The controls in force for an order, locked against change until the transaction ends."""
-    keys = [
-        (ControlScope.ALL, ""),
-        (ControlScope.ACCOUNT, account_slug),
-        (ControlScope.USER, str(user_id)),
-        (ControlScope.SYMBOL, symbol),
-    ]
-    query = (
-        select(trading_control)
-        .where(tuple_(trading_control.c.scope, trading_control.c.scope_id).in_(keys))
-        .with_for_update(read=True)
-    )
+    whose = {"account_slug": account_slug, "user_id": str(user_id), "symbol": symbol}
     return tuple(
         Control(
             scope=ControlScope(row["scope"]),
@@ -31,5 +30,5 @@ async def read_controls(
             state=ControlState(row["state"]),
             reason=row["reason"],
         )
-        for row in (await connection.execute(query)).mappings()
+        for row in (await connection.execute(_IN_FORCE, whose)).mappings()
     )

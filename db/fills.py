@@ -7,12 +7,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import ledger, trades
 from db.accounts import Account
 from db.journal import record
+from db.jsons import dumps
 from db.tables import fill_allocations, fills
 from domain.attribution import Allocation, AllocationRole, Opener, allocate, covered
 from domain.fills import Entry, Fill, FillReason
@@ -45,6 +46,35 @@ _BOOKED = text("""
     WHERE account_id = :account_id AND ticket = :ticket ORDER BY revision DESC LIMIT 1
 """)
 
+# The lines come as JSON, so that a fill and its allocation are one statement.
+_BOOK = text("""
+    WITH booked AS (
+        INSERT INTO fills
+            (account_id, ticket, revision, content_hash, trade_id, broker_order_id, position_id, magic, symbol,
+             side, kind, entry, reason, volume, price, commission, swap, fee, profit, currency, comment,
+             executed_at, source)
+        VALUES (:account_id, :ticket, :revision, :content_hash, :maker, :broker_order_id, :position_id, :magic,
+                :symbol, :side, :kind, :entry, :reason, :volume, :price, :commission, :swap, :fee, :profit,
+                :currency, :comment, :executed_at, :source)
+        RETURNING id
+    ), allocated AS (
+        INSERT INTO fill_allocations (fill_id, line, trade_id, owner, role, volume, profit, commission, swap, fee)
+        SELECT booked.id, l.line, l.trade_id, CASE WHEN l.trade_id IS NULL THEN 'external' ELSE 'trade' END,
+               l.role, l.volume, l.profit, l.commission, l.swap, l.fee
+        FROM booked CROSS JOIN json_to_recordset(CAST(:lines AS json)) AS l(
+            line int, trade_id uuid, role text, volume numeric, profit numeric, commission numeric, swap numeric,
+            fee numeric)
+    )
+    SELECT id FROM booked
+""")
+
+_STANDING = (
+    select(fill_allocations)
+    .join(fills, fills.c.id == fill_allocations.c.fill_id)
+    .where(fills.c.account_id == bindparam("account_id"), fills.c.ticket == bindparam("ticket"))
+    .order_by(fills.c.revision, fill_allocations.c.line)
+)
+
 _EXECUTED = text("""
     SELECT coalesce(sum(volume), 0) AS volume, sum(volume * price) / nullif(sum(volume), 0) AS price
     FROM (SELECT DISTINCT ON (ticket) volume, price, kind FROM fills
@@ -71,12 +101,10 @@ async def book(
     lines and the money of the one before. Only the feed sees every record in order, so only it may book a
     closing fill whose openers the books do not know.
     """
-    before = (
-        (await connection.execute(_BOOKED, {"account_id": account.id, "ticket": fill.ticket}))
-        .mappings()
-        .one_or_none()
-    )
-    if before is not None and before["content_hash"] == fill.content_hash:
+    known = await connection.execute(_BOOKED, {"account_id": account.id, "ticket": fill.ticket})
+    before = known.mappings().one_or_none()
+    if before is not None and (before["content_hash"] == fill.content_hash or source != "feed"):
+        # Only the feed reads in order: an answer read earlier may come to the books later.
         return None
     openers = await _openers(connection, account.id, fill)
     if source != "feed" and not covered(fill, openers):
@@ -84,29 +112,24 @@ async def book(
     revision = 1 if before is None else before["revision"] + 1
     if maker is None and before is not None:
         maker = before["trade_id"]
-    fill_id = await _insert(connection, account, fill, revision=revision, maker=maker, source=source)
     taken_back: tuple[Allocation, ...] = ()
     if before is not None:
         taken_back = tuple(line.reversed() for line in await _allocations(connection, account.id, fill.ticket))
         openers = _restored(openers, taken_back)
+    allocations = allocate(fill, maker=maker, openers=openers)
+    lines = (*taken_back, *allocations)
+    fill_id = await _insert(connection, account, fill, revision=revision, maker=maker, source=source, lines=lines)
+    for line in lines:
+        await _count(connection, account, fill.executed_at, line)
+    if before is not None:
         await ledger.reverse(
             connection,
             event_id(account.id, fill.ticket, revision - 1),
             into=reversal_id(account.id, fill.ticket, revision - 1),
             fill_id=fill_id,
         )
-    allocations = allocate(fill, maker=maker, openers=openers)
-    await _allocate(connection, fill_id, [*taken_back, *allocations])
-    for line in (*taken_back, *allocations):
-        await _count(connection, account, fill.executed_at, line)
-    await ledger.post(
-        connection,
-        account,
-        event_id(account.id, fill.ticket, revision),
-        fill=fill,
-        fill_id=fill_id,
-        lines=allocations,
-    )
+    event = event_id(account.id, fill.ticket, revision)
+    await ledger.post(connection, account, event, fill=fill, fill_id=fill_id, lines=allocations)
     await record(
         connection,
         "fill.booked" if revision == 1 else "fill.corrected",
@@ -131,11 +154,9 @@ async def maker_of(connection: AsyncConnection, account_id: UUID, fill: Fill) ->
     An exit that the broker made itself (a stop, a stop-out) may carry the magic of the order that opened the
     position, so only the number of the order tells such exits from ours.
     """
-    if fill.magic == 0:
-        return None
-    trade = await trades.find_by_magic(connection, account_id, fill.magic)
+    trade = await trades.find_by_magic(connection, account_id, fill.magic) if fill.magic else None
     if trade is None:
-        return None
+        return await trades.find_by_order(connection, account_id, fill.broker_order_id)
     exits = {FillReason.STOP_LOSS, FillReason.TAKE_PROFIT, FillReason.STOP_OUT}
     if fill.reason in exits or (fill.entry is not Entry.IN and not trade.intent.reducing and _later(trade, fill)):
         return None
@@ -161,50 +182,36 @@ def _restored(openers: Sequence[Opener], taken_back: Sequence[Allocation]) -> tu
 
 
 async def _insert(
-    connection: AsyncConnection, account: Account, fill: Fill, *, revision: int, maker: UUID | None, source: str
+    connection: AsyncConnection,
+    account: Account,
+    fill: Fill,
+    *,
+    revision: int,
+    maker: UUID | None,
+    source: str,
+    lines: Sequence[Allocation],
 ) -> int:
-    result = await connection.execute(
-        insert(fills)
-        .values(
-            account_id=account.id,
-            ticket=fill.ticket,
-            revision=revision,
-            content_hash=fill.content_hash,
-            trade_id=maker,
-            broker_order_id=fill.broker_order_id,
-            position_id=fill.position_id,
-            magic=fill.magic,
-            symbol=fill.symbol,
-            side=fill.side,
-            kind=fill.kind,
-            entry=fill.entry,
-            reason=fill.reason,
-            volume=fill.volume,
-            price=fill.price,
-            commission=fill.commission,
-            swap=fill.swap,
-            fee=fill.fee,
-            profit=fill.profit,
-            currency=account.currency,
-            comment=fill.comment,
-            executed_at=fill.executed_at,
-            source=source,
-        )
-        .returning(fills.c.id)
+    booked = await connection.scalar(
+        _BOOK,
+        {
+            **vars(fill),
+            "account_id": account.id,
+            "currency": account.currency,
+            "revision": revision,
+            "content_hash": fill.content_hash,
+            "maker": maker,
+            "source": source,
+            "lines": dumps([{"line": number, **vars(line)} for number, line in enumerate(lines, start=1)]),
+        },
     )
-    return int(result.scalar_one())
+    return int(booked)
 
 
 async def _allocations(connection: AsyncConnection, account_id: UUID, ticket: int) -> list[Allocation]:
     """The lines of a ticket's newest revision that is allocated, as they stand."""
-    query = (
-        select(fill_allocations, fills.c.revision)
-        .join(fills, fills.c.id == fill_allocations.c.fill_id)
-        .where(fills.c.account_id == account_id, fills.c.ticket == ticket)
-        .order_by(fills.c.revision, fill_allocations.c.line)
-    )
     standing: dict[tuple[UUID | None, AllocationRole], Allocation] = {}
-    for row in (await connection.execute(query)).mappings():
+    found = await connection.execute(_STANDING, {"account_id": account_id, "ticket": ticket})
+    for row in found.mappings():
         line = _allocation(row)
         known = standing.get((line.trade_id, line.role))
         standing[line.trade_id, line.role] = line if known is None else _sum(known, line)
@@ -232,27 +239,6 @@ def _allocation(row: Any) -> Allocation:
         commission=row["commission"],
         swap=row["swap"],
         fee=row["fee"],
-    )
-
-
-async def _allocate(connection: AsyncConnection, fill_id: int, lines: Sequence[Allocation]) -> None:
-    await connection.execute(
-        insert(fill_allocations),
-        [
-            {
-                "fill_id": fill_id,
-                "line": number,
-                "trade_id": line.trade_id,
-                "owner": "external" if line.trade_id is None else "trade",
-                "role": line.role,
-                "volume": line.volume,
-                "profit": line.profit,
-                "commission": line.commission,
-                "swap": line.swap,
-                "fee": line.fee,
-            }
-            for number, line in enumerate(lines, start=1)
-        ],
     )
 
 

@@ -36,7 +36,8 @@ _INTAKE = text("""
     LEFT JOIN LATERAL (
         SELECT h.symbol, h.side, h.volume
         FROM broker_positions h
-        LEFT JOIN trade_ledger o ON o.account_id = h.account_id AND o.broker_order_id = h.position_id
+        LEFT JOIN trade_ledger o ON o.account_id = h.account_id
+            AND (o.broker_order_id = h.position_id OR (o.broker_order_id IS NULL AND o.magic = h.magic))
         WHERE h.account_id = a.id AND h.position_id = :position_id AND coalesce(o.user_id, u.id) = u.id
         LIMIT 1
     ) p ON true

@@ -3,10 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import CTE, Select, bindparam, cast, insert, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import UUID as UUID_TYPE
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Text
 
 from db.jsons import dumps
+from db.tables import audit_log, events
 
 _RECORD = text("""
     WITH audited AS (
@@ -47,6 +51,45 @@ async def record(
             "trade_id": trade_id,
         },
     )
+
+
+def recorded(change: CTE) -> Select[Any]:
+    """The rows of a change to a trade, which the same statement records; `entry` fills its parameters.
+
+    A change that touches no row records nothing.
+    """
+    action = bindparam("journal_action", type_=Text)
+    detail = cast(bindparam("journal_detail", type_=Text), JSONB)
+    audit = {
+        "actor": bindparam("journal_actor", type_=Text),
+        "action": action,
+        "subject": bindparam("journal_subject", type_=Text),
+        "detail": detail,
+    }
+    event = {
+        "kind": action,
+        **{name: bindparam(f"journal_{name}", type_=UUID_TYPE) for name in ("account_id", "user_id", "trade_id")},
+        "payload": detail,
+    }
+    return select(change).add_cte(
+        insert(audit_log).from_select(list(audit), select(*audit.values()).select_from(change)).cte("audited"),
+        insert(events).from_select(list(event), select(*event.values()).select_from(change)).cte("told"),
+    )
+
+
+def entry(
+    action: str, *, actor: str, detail: dict[str, Any], account_id: UUID, user_id: UUID, trade_id: UUID
+) -> dict[str, Any]:
+    """The parameters of a `recorded` statement that say what happened to the trade, and by whom."""
+    return {
+        "journal_actor": actor,
+        "journal_action": action,
+        "journal_subject": f"trade:{trade_id}",
+        "journal_detail": dumps(detail),
+        "journal_account_id": account_id,
+        "journal_user_id": user_id,
+        "journal_trade_id": trade_id,
+    }
 
 
 async def raise_alert(

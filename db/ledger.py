@@ -7,30 +7,35 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.accounts import Account
+from db.jsons import dumps
 from domain.attribution import Allocation
 from domain.fills import Fill
 from domain.settlement import entries
 
-# The account is made on first use; the user who owns a line is the one of its trade.
+# An account is made on first use; the user who owns a line is the one of its trade.
 _POST = text("""
-    WITH owner AS (
-        SELECT (SELECT user_id FROM trade_ledger WHERE id = :trade_id) AS user_id
+    WITH owned AS (
+        SELECT l.*, t.user_id
+        FROM json_to_recordset(CAST(:lines AS json)) AS l(
+            line int, code text, amount numeric, trade_id uuid, description text)
+        LEFT JOIN trade_ledger t ON t.id = l.trade_id
     ), made AS (
         INSERT INTO ledger_accounts (account_id, user_id, code, currency)
-        SELECT :account_id, owner.user_id, :code, :currency FROM owner
-        WHERE NOT EXISTS (SELECT 1 FROM ledger_accounts l, owner WHERE l.account_id = :account_id
-            AND l.user_id IS NOT DISTINCT FROM owner.user_id AND l.code = :code AND l.currency = :currency)
+        SELECT DISTINCT CAST(:account_id AS uuid), o.user_id, o.code, CAST(:currency AS text) FROM owned o
+        WHERE NOT EXISTS (SELECT 1 FROM ledger_accounts l WHERE l.account_id = :account_id
+            AND l.user_id IS NOT DISTINCT FROM o.user_id AND l.code = o.code AND l.currency = :currency)
         ON CONFLICT DO NOTHING
-        RETURNING id
+        RETURNING id, user_id, code
     ), target AS (
-        SELECT id FROM made
+        SELECT id, user_id, code FROM made
         UNION ALL
-        SELECT l.id FROM ledger_accounts l, owner WHERE l.account_id = :account_id
-            AND l.user_id IS NOT DISTINCT FROM owner.user_id AND l.code = :code AND l.currency = :currency
+        SELECT id, user_id, code FROM ledger_accounts WHERE account_id = :account_id AND currency = :currency
     )
     INSERT INTO ledger_entries
         (event_id, line, ledger_account_id, currency, amount, fill_id, trade_id, description)
-    SELECT :event_id, :line, target.id, :currency, :amount, :fill_id, :trade_id, :description FROM target
+    SELECT :event_id, o.line, target.id, :currency, o.amount, :fill_id, o.trade_id, o.description
+    FROM owned o JOIN target ON target.code = o.code AND target.user_id IS NOT DISTINCT FROM o.user_id
+    ORDER BY o.line
 """)
 
 _REVERSE = text("""
@@ -52,19 +57,25 @@ async def post(
     lines: Sequence[Allocation],
 ) -> None:
     """Post the money of a fill; the caller holds the account's booking queue."""
-    for number, line in enumerate(entries(fill, lines), start=1):
+    posted = [
+        {
+            "line": number,
+            "code": line.account,
+            "amount": line.amount,
+            "trade_id": line.trade_id,
+            "description": line.description,
+        }
+        for number, line in enumerate(entries(fill, lines), start=1)
+    ]
+    if posted:
         await connection.execute(
             _POST,
             {
                 "event_id": event_id,
-                "line": number,
                 "account_id": account.id,
-                "code": line.account,
                 "currency": account.currency,
-                "amount": line.amount,
                 "fill_id": fill_id,
-                "trade_id": line.trade_id,
-                "description": line.description,
+                "lines": dumps(posted),
             },
         )
 

@@ -7,13 +7,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select, text, update
+from sqlalchemy import RowMapping, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.jsons import plain
-from db.tables import exposure_totals, risk_adjustments, risk_reservations
+from db.jsons import dumps
+from db.tables import risk_reservations
 from domain.money import Lots, Price
 from domain.orders import OrderIntent
 from domain.reservations import NOTHING, Amounts, ReservationState, resolve
@@ -23,41 +24,103 @@ _ENSURE_TOTALS = text("""
     INSERT INTO exposure_totals (account_id, user_id) VALUES (:account_id, :user_id) ON CONFLICT DO NOTHING
 """)
 
+_LOCK_TOTALS = text("""
+    SELECT user_id FROM exposure_totals WHERE account_id = :account_id ORDER BY user_id FOR UPDATE
+""")
+
+_HOLD = text("""
+    WITH held AS (
+        INSERT INTO risk_reservations
+            (trade_id, account_id, user_id, symbol, position_id, state, currency, volume, loss, notional, margin,
+             reference_price, collar_points, rates)
+        VALUES (:trade_id, :account_id, :user_id, :symbol, :position_id, 'held', :currency, :volume, :loss,
+                :notional, :margin, :reference_price, :collar_points, CAST(:rates AS jsonb))
+    ), totals AS (
+        UPDATE exposure_totals
+        SET held_loss = held_loss + :loss, held_notional = held_notional + :notional,
+            held_margin = held_margin + :margin
+        WHERE account_id = :account_id AND user_id = :user_id
+    )
+    INSERT INTO risk_adjustments (trade_id, cause, volume, loss, notional, margin)
+    VALUES (:trade_id, 'held', :volume, :loss, :notional, :margin)
+""")
+
+# What a locked reservation claims from now on; the difference goes to the totals and into the history.
+_CHANGE = text("""
+    WITH before AS (
+        SELECT account_id, user_id, volume, loss, notional, margin
+        FROM risk_reservations WHERE trade_id = :trade_id
+    ), changed AS (
+        UPDATE risk_reservations
+        SET state = :state, counted = :counted, volume = :volume, loss = :loss, notional = :notional,
+            margin = :margin,
+            resolved_at = CASE WHEN :state = 'held' THEN NULL ELSE coalesce(resolved_at, clock_timestamp()) END
+        WHERE trade_id = :trade_id
+    ), totals AS (
+        UPDATE exposure_totals t
+        SET held_loss = t.held_loss + (:loss - b.loss), held_notional = t.held_notional + (:notional - b.notional),
+            held_margin = t.held_margin + (:margin - b.margin)
+        FROM before b WHERE t.account_id = b.account_id AND t.user_id = b.user_id
+    )
+    INSERT INTO risk_adjustments (trade_id, cause, fill_id, volume, loss, notional, margin)
+    SELECT :trade_id, :cause, :fill_id, :volume - volume, :loss - loss, :notional - notional, :margin - margin
+    FROM before
+""")
+
+# The totals are locked in the order in which every reservation locks them.
+_STOP_COUNTING = text("""
+    WITH shown AS (
+        SELECT trade_id, account_id, user_id, volume, loss, notional, margin FROM risk_reservations
+        WHERE account_id = :account_id AND counted AND state = 'settled' AND resolved_at < :read_at
+        ORDER BY user_id, trade_id FOR UPDATE
+    ), ended AS (
+        UPDATE risk_reservations r SET counted = false, volume = 0, loss = 0, notional = 0, margin = 0
+        FROM shown s WHERE r.trade_id = s.trade_id
+    ), freed AS (
+        SELECT user_id, sum(loss) AS loss, sum(notional) AS notional, sum(margin) AS margin
+        FROM shown GROUP BY user_id
+    ), locked AS (
+        SELECT user_id FROM exposure_totals
+        WHERE account_id = :account_id AND user_id IN (SELECT user_id FROM freed) ORDER BY user_id FOR UPDATE
+    ), totals AS (
+        UPDATE exposure_totals t
+        SET held_loss = t.held_loss - f.loss, held_notional = t.held_notional - f.notional,
+            held_margin = t.held_margin - f.margin
+        FROM locked l JOIN freed f ON f.user_id = l.user_id
+        WHERE t.account_id = :account_id AND t.user_id = l.user_id
+    ), adjusted AS (
+        INSERT INTO risk_adjustments (trade_id, cause, volume, loss, notional, margin)
+        SELECT trade_id, 'snapshot', -volume, -loss, -notional, -margin FROM shown
+    )
+    SELECT count(*) FROM shown
+""")
+
+_FIND = select(risk_reservations).where(risk_reservations.c.trade_id == bindparam("trade_id")).with_for_update()
+
 
 async def lock_totals(connection: AsyncConnection, account_id: UUID, user_id: UUID) -> None:
     """Make the user's totals row exist, then lock every row of the account in a fixed order."""
     await connection.execute(_ENSURE_TOTALS, {"account_id": account_id, "user_id": user_id})
-    await connection.execute(
-        select(exposure_totals.c.user_id)
-        .where(exposure_totals.c.account_id == account_id)
-        .order_by(exposure_totals.c.user_id)
-        .with_for_update()
-    )
+    await connection.execute(_LOCK_TOTALS, {"account_id": account_id})
 
 
 async def hold(connection: AsyncConnection, intent: OrderIntent, approved: Approved) -> None:
     """Hold what `approved` claims, once per trade; the totals row is locked by the caller."""
-    amounts = approved.amounts
     await connection.execute(
-        insert(risk_reservations).values(
-            trade_id=intent.trade_id,
-            account_id=intent.account_id,
-            user_id=intent.user_id,
-            symbol=intent.symbol,
-            position_id=intent.position_id,
-            state=ReservationState.HELD,
-            currency=approved.currency,
-            volume=amounts.volume,
-            loss=amounts.loss,
-            notional=amounts.notional,
-            margin=amounts.margin,
-            reference_price=approved.reference_price,
-            collar_points=approved.collar_points,
-            rates=plain(approved.rates),
-        )
+        _HOLD,
+        {
+            "trade_id": intent.trade_id,
+            "account_id": intent.account_id,
+            "user_id": intent.user_id,
+            "symbol": intent.symbol,
+            "position_id": intent.position_id,
+            "currency": approved.currency,
+            **_columns(approved.amounts),
+            "reference_price": approved.reference_price,
+            "collar_points": approved.collar_points,
+            "rates": dumps(approved.rates),
+        },
     )
-    await _add(connection, intent.account_id, intent.user_id, amounts)
-    await _adjust(connection, intent.trade_id, cause="held", amounts=amounts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +150,9 @@ async def reduce(
         return
     surplus = _amounts(row) - claim
     assert min(surplus.loss, surplus.notional, surplus.margin, surplus.volume) >= 0, "a reservation never grows"
-    if surplus == NOTHING:
-        return
-    await connection.execute(
-        update(risk_reservations)
-        .where(risk_reservations.c.trade_id == trade_id)
-        .values(volume=claim.volume, loss=claim.loss, notional=claim.notional, margin=claim.margin)
-    )
-    await _add(connection, row["account_id"], row["user_id"], NOTHING - surplus)
-    await _adjust(connection, trade_id, cause=cause, amounts=NOTHING - surplus, fill_id=fill_id)
+    if surplus != NOTHING:
+        state = ReservationState(row["state"])
+        await _change(connection, trade_id, state, claim, counted=True, cause=cause, fill_id=fill_id)
 
 
 async def claimed(connection: AsyncConnection, trade_id: UUID) -> Amounts | None:
@@ -116,83 +173,41 @@ async def resolve_reservation(
         return False
     claim = _amounts(row)
     kept = claim.share(min(filled, claim.volume)) if into is ReservationState.SETTLED else NOTHING
-    await connection.execute(
-        update(risk_reservations)
-        .where(risk_reservations.c.trade_id == trade_id)
-        .values(
-            state=into,
-            resolved_at=text("clock_timestamp()"),
-            counted=kept.volume > 0,
-            volume=kept.volume,
-            loss=kept.loss,
-            notional=kept.notional,
-            margin=kept.margin,
-        )
-    )
-    freed = kept - claim
-    await _add(connection, row["account_id"], row["user_id"], freed)
-    await _adjust(connection, trade_id, cause=into, amounts=freed)
+    await _change(connection, trade_id, into, kept, counted=kept.volume > 0, cause=into, fill_id=None)
     return True
 
 
 async def stop_counting_settled(connection: AsyncConnection, account_id: UUID, *, read_at: datetime) -> int:
     """End the settled reservations that a snapshot read at `read_at` shows as positions; how many."""
-    query = (
-        select(risk_reservations)
-        .where(
-            risk_reservations.c.account_id == account_id,
-            risk_reservations.c.counted,
-            risk_reservations.c.state == ReservationState.SETTLED,
-            risk_reservations.c.resolved_at < read_at,
-        )
-        .order_by(risk_reservations.c.user_id, risk_reservations.c.trade_id)
-        .with_for_update()
-    )
-    rows = (await connection.execute(query)).mappings().all()
-    for row in rows:
-        freed = NOTHING - _amounts(row)
-        await connection.execute(
-            update(risk_reservations)
-            .where(risk_reservations.c.trade_id == row["trade_id"])
-            .values(counted=False, volume=0, loss=0, notional=0, margin=0)
-        )
-        await _add(connection, row["account_id"], row["user_id"], freed)
-        await _adjust(connection, row["trade_id"], cause="snapshot", amounts=freed)
-    return len(rows)
+    ended = await connection.scalar(_STOP_COUNTING, {"account_id": account_id, "read_at": read_at})
+    return int(ended)
 
 
 async def _find(connection: AsyncConnection, trade_id: UUID) -> RowMapping | None:
-    query = select(risk_reservations).where(risk_reservations.c.trade_id == trade_id).with_for_update()
-    return (await connection.execute(query)).mappings().one_or_none()
+    return (await connection.execute(_FIND, {"trade_id": trade_id})).mappings().one_or_none()
 
 
-async def _add(connection: AsyncConnection, account_id: UUID, user_id: UUID, amounts: Amounts) -> None:
-    totals = exposure_totals.c
-    await connection.execute(
-        update(exposure_totals)
-        .where(totals.account_id == account_id, totals.user_id == user_id)
-        .values(
-            held_loss=totals.held_loss + amounts.loss,
-            held_notional=totals.held_notional + amounts.notional,
-            held_margin=totals.held_margin + amounts.margin,
-        )
-    )
-
-
-async def _adjust(
-    connection: AsyncConnection, trade_id: UUID, *, cause: str, amounts: Amounts, fill_id: int | None = None
+async def _change(
+    connection: AsyncConnection,
+    trade_id: UUID,
+    state: ReservationState,
+    claim: Amounts,
+    *,
+    counted: bool,
+    cause: str,
+    fill_id: int | None,
 ) -> None:
-    await connection.execute(
-        insert(risk_adjustments).values(
-            trade_id=trade_id,
-            cause=cause,
-            fill_id=fill_id,
-            volume=amounts.volume,
-            loss=amounts.loss,
-            notional=amounts.notional,
-            margin=amounts.margin,
-        )
-    )
+    values = {"trade_id": trade_id, "state": state, "counted": counted, "cause": cause, "fill_id": fill_id}
+    await connection.execute(_CHANGE, {**values, **_columns(claim)})
+
+
+def _columns(amounts: Amounts) -> dict[str, Decimal]:
+    return {
+        "volume": amounts.volume,
+        "loss": amounts.loss,
+        "notional": amounts.notional,
+        "margin": amounts.margin,
+    }
 
 
 def _amounts(row: RowMapping) -> Amounts:

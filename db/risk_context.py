@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,16 +13,17 @@ from db.jsons import loads
 from domain.controls import Control, ControlScope, ControlState
 from domain.exposure import CurrencyPair, conversion_rate, notional, open_loss
 from domain.instruments import Instrument
-from domain.limits import Limit, LimitName, Usage, tightest
+from domain.limits import Limit, LimitName, Usage, strictest
 from domain.money import ZERO, Currency, Lots, Price
 from domain.orders import OrderIntent, Quote, Side
 from domain.positions import BrokerPosition
 from domain.risk import AccountState, RiskContext
 
-# A position belongs to the user whose order opened it; the broker numbers a position by that order.
+# A position belongs to the user whose order opened it; the broker numbers a position by that order. Until our
+# books know that number, a hedging account still shows whose it is by the order's magic.
 _FACTS = text("""
     WITH me AS (
-        SELECT a.id, a.slug, a.currency, a.enabled, a.leverage, a.day_zone,
+        SELECT a.id, a.slug, a.currency, a.margin_mode, a.enabled, a.leverage, a.day_zone,
                (CAST(:now AS timestamptz) AT TIME ZONE a.day_zone)::date AS day, u.enabled AS user_enabled
         FROM broker_accounts a
         JOIN account_users au ON au.account_id = a.id AND au.user_id = :user_id
@@ -31,7 +33,11 @@ _FACTS = text("""
         SELECT p.*, t.user_id, coalesce(m.price, p.price_open) AS mark
         FROM broker_positions p
         CROSS JOIN me
-        LEFT JOIN trade_ledger t ON t.account_id = p.account_id AND t.broker_order_id = p.position_id
+        LEFT JOIN LATERAL (
+            SELECT t.user_id FROM trade_ledger t WHERE t.account_id = p.account_id
+            AND (t.broker_order_id = p.position_id OR (t.magic = p.magic AND me.margin_mode = 'hedging'))
+            ORDER BY (t.broker_order_id = p.position_id) DESC NULLS LAST LIMIT 1
+        ) t ON true
         LEFT JOIN position_marks m
             ON m.account_id = p.account_id AND m.position_id = p.position_id AND m.day = me.day
         WHERE p.account_id = :account_id
@@ -60,6 +66,11 @@ _FACTS = text("""
         'realised', (SELECT coalesce(json_agg(d), '[]') FROM (
                          SELECT s.user_id, s.profit + s.commission + s.swap + s.fee AS amount
                          FROM user_daily_stats s, me WHERE s.account_id = :account_id AND s.day = me.day) d),
+        'external_realised', (
+            SELECT coalesce(sum(x.profit + x.commission + x.swap + x.fee), 0)
+            FROM me JOIN fills f ON f.account_id = me.id AND f.kind = 'trade'
+                AND f.executed_at >= me.day::timestamp AT TIME ZONE me.day_zone
+            JOIN fill_allocations x ON x.fill_id = f.id AND x.owner = 'external'),
         'positions', (SELECT coalesce(json_agg(p), '[]') FROM positions p)
     )::text
 """)
@@ -92,6 +103,7 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
             quote=quotes[row["symbol"]],
         )
         for row in facts["quotes"]
+        if now - quotes[row["symbol"]].read_at <= data_age_max
     )
     limits = tuple(_limit(row) for row in facts["limits"])
     unvalued = frozenset(
@@ -104,7 +116,8 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
         )
         is None
     )
-    position = next((_position(p) for p in facts["positions"] if p["position_id"] == intent.position_id), None)
+    named = next((p for p in facts["positions"] if p["position_id"] == intent.position_id), None)
+    position = None if named is None else _position(named)
     held = Decimal(facts["position_held"])
     return RiskContext(
         now=now,
@@ -119,6 +132,7 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
         usages=_usages(facts, intent, instruments=instruments, pairs=pairs, limits=limits, unvalued=unvalued),
         unvalued=tuple(sorted(unvalued)),
         position=position,
+        position_owner=None if named is None or named["user_id"] is None else UUID(named["user_id"]),
         position_free=Lots(max(ZERO, position.volume - held)) if position is not None else Lots(ZERO),
     )
 
@@ -136,34 +150,34 @@ def _usages(
     if facts["account"] is None:
         return ()
     currency = Currency(facts["account"]["currency"])
-    stopless = tightest(limits, LimitName.STOPLESS_LOSS)
+    stopless = strictest(limits, LimitName.STOPLESS_LOSS)
     percent = Decimal(100) if stopless is None else stopless.value
-    mine = str(intent.user_id)
+    rates = {
+        symbol: conversion_rate(card.currency_profit, currency, pairs) for symbol, card in instruments.items()
+    }
+    exposed = []
+    for row in facts["positions"]:
+        if row["symbol"] in unvalued:
+            continue
+        position, card, rate = _position(row), instruments[row["symbol"]], rates[row["symbol"]]
+        assert rate is not None, "a position without a rate is unvalued"
+        mark = Price(Decimal(row["mark"]))
+        loss = open_loss(position, card, mark=mark, rate=rate, stopless_percent=percent)
+        here = position.symbol == intent.symbol
+        value = notional(card, volume=position.volume, price=position.price_current, rate=rate) if here else ZERO
+        exposed.append({"user_id": row["user_id"], "loss": loss, "value": value})
     usages = []
     for scope in (ControlScope.ACCOUNT, ControlScope.USER):
-        whole = scope is ControlScope.ACCOUNT
-        value, loss = ZERO, ZERO
-        for row in facts["positions"]:
-            if not whole and row["user_id"] != mine:
-                continue
-            if row["symbol"] in unvalued:
-                continue
-            position, instrument = _position(row), instruments[row["symbol"]]
-            rate = conversion_rate(instrument.currency_profit, currency, pairs)
-            assert rate is not None, "a position without a rate is unvalued"
-            loss += open_loss(
-                position, instrument, mark=Price(Decimal(row["mark"])), rate=rate, stopless_percent=percent
-            )
-            if position.symbol == intent.symbol:
-                value += notional(instrument, volume=position.volume, price=position.price_current, rate=rate)
+        whose = None if scope is ControlScope.ACCOUNT else str(intent.user_id)
         usages.append(
             Usage(
                 scope=scope,
-                held_loss=_sum(facts["totals"], "held_loss", None if whole else mine),
-                held_margin=_sum(facts["totals"], "held_margin", None if whole else mine),
-                symbol_notional=value + _sum(facts["symbol_held"], "notional", None if whole else mine),
-                realised_today=_sum(facts["realised"], "amount", None if whole else mine),
-                open_loss=loss,
+                held_loss=_sum(facts["totals"], "held_loss", whose),
+                held_margin=_sum(facts["totals"], "held_margin", whose),
+                symbol_notional=_sum(exposed, "value", whose) + _sum(facts["symbol_held"], "notional", whose),
+                realised_today=_sum(facts["realised"], "amount", whose)
+                + (Decimal(facts["external_realised"]) if whose is None else ZERO),
+                open_loss=_sum(exposed, "loss", whose),
             )
         )
     return tuple(usages)

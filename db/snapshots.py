@@ -1,7 +1,7 @@
 """What the broker shows now: quotes, account and positions, each with the instant when it was read."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -59,8 +59,12 @@ _POSITIONS = text("""
             price_open numeric, price_current numeric, stop_loss numeric, take_profit numeric, swap numeric,
             profit numeric, opened_at timestamptz, updated_at timestamptz)
     ), gone AS (
-        DELETE FROM broker_positions
+        DELETE FROM broker_positions gone
         WHERE account_id = :account_id AND position_id NOT IN (SELECT position_id FROM rows)
+            AND coalesce((
+                SELECT sum(CASE a.role WHEN 'open' THEN a.volume WHEN 'close' THEN -a.volume ELSE 0 END)
+                FROM fill_allocations a JOIN fills f ON f.id = a.fill_id
+                WHERE f.account_id = gone.account_id AND f.position_id = gone.position_id), 0) <= 0
     )
     INSERT INTO broker_positions AS p (account_id, position_id, ticket, magic, symbol, side, volume, price_open,
         price_current, stop_loss, take_profit, swap, profit, opened_at, updated_at, read_at)
@@ -105,18 +109,38 @@ _MARKS = text("""
 """)
 
 
+_NEWEST = text("SELECT max(read_at) FROM account_snapshots WHERE account_id = :account_id")
+_CLOCK = text("SELECT clock_timestamp()")
+
+
+async def is_newest(connection: AsyncConnection, account_id: UUID, read_at: datetime) -> bool:
+    """Whether a reading is no older than the one that the books have."""
+    newest: datetime | None = await connection.scalar(_NEWEST, {"account_id": account_id})
+    return newest is None or newest <= read_at
+
+
+async def database_clock(connection: AsyncConnection) -> datetime:
+    """The instant by the clock that stamps the books' own rows."""
+    instant: datetime = await connection.scalar(_CLOCK)
+    return instant
+
+
 async def write_quotes(connection: AsyncConnection, account_id: UUID, quotes: Sequence[Quote]) -> None:
     await connection.execute(_QUOTES, {"account_id": account_id, "rows": _rows(quotes)})
 
 
 async def write_account(connection: AsyncConnection, account_id: UUID, snapshot: AccountSnapshot) -> None:
-    await connection.execute(_ACCOUNT, {"account_id": account_id, **asdict(snapshot)})
+    await connection.execute(_ACCOUNT, {"account_id": account_id, **vars(snapshot)})
 
 
 async def write_positions(
     connection: AsyncConnection, account_id: UUID, positions: Sequence[BrokerPosition], *, read_at: datetime
 ) -> None:
-    """Replace the positions of the account by those that the broker showed at `read_at`."""
+    """Replace the positions of the account by those that the broker showed at `read_at`.
+
+    One that is gone stays, and counts as it was last seen, until the fill that closed it is booked: its loss would
+    otherwise be nowhere in between.
+    """
     parameters = {"account_id": account_id, "rows": _rows(positions), "read_at": read_at}
     await connection.execute(_POSITIONS, parameters)
     await connection.execute(_MARKS, {"account_id": account_id})
@@ -133,4 +157,4 @@ async def known_symbols(connection: AsyncConnection, account_id: UUID) -> tuple[
 
 
 def _rows(items: Sequence[Any]) -> str:
-    return dumps([asdict(item) for item in items])
+    return dumps([vars(item) for item in items])

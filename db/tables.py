@@ -323,7 +323,13 @@ Index(
     trade_ledger.c.account_id,
     postgresql_where=text("closed_at IS NULL"),
 )
-Index("ix_trade_ledger_broker_order", trade_ledger.c.account_id, trade_ledger.c.broker_order_id)
+Index(
+    "uq_trade_ledger_broker_order",
+    trade_ledger.c.account_id,
+    trade_ledger.c.broker_order_id,
+    unique=True,
+    postgresql_where=text("broker_order_id IS NOT NULL"),
+)
 
 send_attempts = Table(
     "send_attempts",

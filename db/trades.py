@@ -2,26 +2,25 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, select, text, update
+from sqlalchemy import ClauseElement, RowMapping, Select, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.journal import raise_alert, record
+from db.journal import entry, raise_alert, record, recorded
 from db.tables import trade_ledger
+from db.trade_rows import intent_of, progress_of
 from domain.errors import TradeNotFound
-from domain.money import Lots, Price
+from domain.money import Price
 from domain.orders import (
     FINAL_STATES,
     LATE_FILLS,
     OrderEvent,
     OrderIntent,
     OrderState,
-    OrderType,
-    Side,
-    TimeInForce,
     next_state,
 )
 from domain.trades import TradeProgress
@@ -46,74 +45,114 @@ class Trade:
         return self.progress.state
 
 
+# Statements of every trade are built once: building one costs more than PostgreSQL takes to answer it.
+_GIVEN = (
+    *(
+        "id",
+        "user_id",
+        "account_id",
+        "client_order_id",
+        "body_hash",
+        "workflow_id",
+        "symbol",
+        "side",
+        "order_type",
+    ),
+    *("volume", "time_in_force", "price", "stop_limit_price", "stop_loss", "take_profit", "expires_at"),
+    *("max_slippage_points", "position_id", "received_at", "submit_by"),
+)
+_ACCEPT = recorded(
+    insert(trade_ledger)
+    .values({name: bindparam(name, type_=trade_ledger.c[name].type) for name in _GIVEN})
+    .on_conflict_do_nothing()
+    .returning(*trade_ledger.c)
+    .cte("accepted")
+)
+_READ = select(trade_ledger).where(trade_ledger.c.id == bindparam("trade_id"))
+_LOCK = _READ.with_for_update()
+_LOCK_BY_MAGIC = (
+    select(trade_ledger)
+    .where(trade_ledger.c.account_id == bindparam("account_id"), trade_ledger.c.magic == bindparam("magic"))
+    .with_for_update()
+)
+_LOCK_BY_ORDER = (
+    select(trade_ledger)
+    .where(
+        trade_ledger.c.account_id == bindparam("account_id"),
+        trade_ledger.c.broker_order_id == bindparam("order_id"),
+    )
+    .with_for_update()
+)
+_LOCK_MAKERS = text("""
+    SELECT id FROM trade_ledger
+    WHERE account_id = :account_id
+        AND (magic = ANY(CAST(:magics AS bigint[])) OR broker_order_id = ANY(CAST(:order_ids AS bigint[])))
+    ORDER BY id FOR UPDATE
+""")
+_OPEN_AT_BROKER = select(trade_ledger).where(
+    trade_ledger.c.account_id == bindparam("account_id"),
+    trade_ledger.c.closed_at.is_(None),
+    trade_ledger.c.state.in_([OrderState.WORKING, OrderState.PARTIALLY_FILLED]),
+)
+
+
 async def accept(connection: AsyncConnection, intent: OrderIntent, *, workflow_id: str) -> Trade:
     """Store the intent once; a repeat, even with another body, returns the trade that is there."""
+    given = {name: getattr(intent, name) for name in _GIVEN if name not in {"id", "workflow_id"}}
+    told = entry(
+        "trade.accepted",
+        actor=f"user:{intent.user_id}",
+        detail={"state": OrderState.PENDING, "intent": str(intent)},
+        account_id=intent.account_id,
+        user_id=intent.user_id,
+        trade_id=intent.trade_id,
+    )
     inserted = await connection.execute(
-        insert(trade_ledger)
-        .values(
-            id=intent.trade_id,
-            user_id=intent.user_id,
-            account_id=intent.account_id,
-            client_order_id=intent.client_order_id,
-            body_hash=intent.body_hash,
-            workflow_id=workflow_id,
-            symbol=intent.symbol,
-            side=intent.side,
-            order_type=intent.order_type,
-            volume=intent.volume,
-            time_in_force=intent.time_in_force,
-            price=intent.price,
-            stop_limit_price=intent.stop_limit_price,
-            stop_loss=intent.stop_loss,
-            take_profit=intent.take_profit,
-            expires_at=intent.expires_at,
-            max_slippage_points=intent.max_slippage_points,
-            position_id=intent.position_id,
-            received_at=intent.received_at,
-            submit_by=intent.submit_by,
-        )
-        .on_conflict_do_nothing()
-        .returning(*trade_ledger.c)
+        _ACCEPT, {**given, "id": intent.trade_id, "workflow_id": workflow_id, **told}
     )
     row = inserted.mappings().one_or_none()
-    if row is None:
-        return await read(connection, intent.trade_id)
-    trade = _trade(row)
-    await journal(
-        connection, trade, "trade.accepted", actor=f"user:{intent.user_id}", detail={"intent": str(intent)}
-    )
-    return trade
+    return await read(connection, intent.trade_id) if row is None else _trade(row)
 
 
 async def read(connection: AsyncConnection, trade_id: UUID) -> Trade:
-    return await _one(connection, select(trade_ledger).where(trade_ledger.c.id == trade_id), trade_id)
+    return await _one(connection, _READ, trade_id)
 
 
 async def lock(connection: AsyncConnection, trade_id: UUID) -> Trade:
     """Read the trade and keep others from moving it until the transaction ends."""
-    query = select(trade_ledger).where(trade_ledger.c.id == trade_id).with_for_update()
-    return await _one(connection, query, trade_id)
+    return await _one(connection, _LOCK, trade_id)
 
 
 async def find_by_magic(connection: AsyncConnection, account_id: UUID, magic: int) -> Trade | None:
     """The trade that sends under `magic`, locked; None if the number is not ours."""
-    query = (
-        select(trade_ledger)
-        .where(trade_ledger.c.account_id == account_id, trade_ledger.c.magic == magic)
-        .with_for_update()
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
+    found = await connection.execute(_LOCK_BY_MAGIC, {"account_id": account_id, "magic": magic})
+    row = found.mappings().one_or_none()
     return None if row is None else _trade(row)
+
+
+async def find_by_order(connection: AsyncConnection, account_id: UUID, broker_order_id: int) -> Trade | None:
+    """The trade that owns the broker's order, locked; None if none of ours does."""
+    if broker_order_id == 0:
+        return None
+    found = await connection.execute(_LOCK_BY_ORDER, {"account_id": account_id, "order_id": broker_order_id})
+    row = found.mappings().one_or_none()
+    return None if row is None else _trade(row)
+
+
+async def lock_makers(
+    connection: AsyncConnection, account_id: UUID, *, magics: set[int], broker_order_ids: set[int]
+) -> None:
+    """Lock every trade that sent under one of the numbers, in one order for all, before any total is touched."""
+    await connection.execute(
+        _LOCK_MAKERS,
+        {"account_id": account_id, "magics": sorted(magics), "order_ids": sorted(broker_order_ids)},
+    )
 
 
 async def open_at_broker(connection: AsyncConnection, account_id: UUID) -> tuple[Trade, ...]:
     """The trades whose order rests at the broker, as far as the books know."""
-    query = select(trade_ledger).where(
-        trade_ledger.c.account_id == account_id,
-        trade_ledger.c.closed_at.is_(None),
-        trade_ledger.c.state.in_([OrderState.WORKING, OrderState.PARTIALLY_FILLED]),
-    )
-    return tuple(_trade(row) for row in (await connection.execute(query)).mappings())
+    found = await connection.execute(_OPEN_AT_BROKER, {"account_id": account_id})
+    return tuple(_trade(row) for row in found.mappings())
 
 
 async def advance(
@@ -132,16 +171,17 @@ async def advance(
     state = next_state(trade.state, event)
     values = dict(changes or {})
     if trade.state is OrderState.PENDING:
-        values["decided_at"] = text("now()")
+        values["decided_at"] = func.now()
     if state is not OrderState.UNRESOLVED:
-        values.setdefault("needs_attention", False)
-    moved = await _update(connection, trade, {**values, "state": state})
-    await journal(
+        # A fill that nobody expected any more is for a person to look at.
+        values.setdefault("needs_attention", event in LATE_FILLS)
+    moved = await _change(
         connection,
-        moved,
+        trade,
         f"trade.{event}",
         actor=actor,
-        detail={"from": trade.state, "to": state, **(detail or {})},
+        changes={**values, "state": state},
+        detail={"state": state, "from": trade.state, "to": state, **(detail or {})},
     )
     if event in LATE_FILLS:
         await raise_alert(
@@ -189,9 +229,9 @@ async def note(
     detail: dict[str, Any],
 ) -> Trade:
     """Change facts of a locked trade that are not its state, and record them."""
-    noted = await _update(connection, trade, changes)
-    await journal(connection, noted, action, actor=actor, detail=detail)
-    return noted
+    return await _change(
+        connection, trade, action, actor=actor, changes=changes, detail={"state": trade.state, **detail}
+    )
 
 
 async def close(connection: AsyncConnection, trade: Trade, *, actor: str) -> Trade:
@@ -204,7 +244,7 @@ async def close(connection: AsyncConnection, trade: Trade, *, actor: str) -> Tra
         trade,
         "trade.settled",
         actor=actor,
-        changes={"closed_at": text("now()")},
+        changes={"closed_at": func.now()},
         detail={"filled_volume": trade.progress.filled_volume},
     )
 
@@ -225,56 +265,56 @@ async def journal(
 
 
 async def _one(connection: AsyncConnection, query: Select[Any], trade_id: UUID) -> Trade:
-    row = (await connection.execute(query)).mappings().one_or_none()
+    row = (await connection.execute(query, {"trade_id": trade_id})).mappings().one_or_none()
     if row is None:
         raise TradeNotFound(trade_id)
     return _trade(row)
 
 
-async def _update(connection: AsyncConnection, trade: Trade, values: dict[str, Any]) -> Trade:
-    statement = update(trade_ledger).where(trade_ledger.c.id == trade.id).values(values).returning(*trade_ledger.c)
-    return _trade((await connection.execute(statement)).mappings().one())
+async def _change(
+    connection: AsyncConnection,
+    trade: Trade,
+    action: str,
+    *,
+    actor: str,
+    changes: dict[str, Any],
+    detail: dict[str, Any],
+) -> Trade:
+    # An instant is given as `func.now()`: the time of the transaction, which only the database knows.
+    stamped = frozenset(name for name, value in changes.items() if isinstance(value, ClauseElement))
+    given = {name: value for name, value in changes.items() if name not in stamped}
+    told = entry(
+        action,
+        actor=actor,
+        detail=detail,
+        account_id=trade.intent.account_id,
+        user_id=trade.intent.user_id,
+        trade_id=trade.id,
+    )
+    statement = _changing(frozenset(given), stamped)
+    return _trade((await connection.execute(statement, {"changed": trade.id, **given, **told})).mappings().one())
+
+
+@lru_cache(maxsize=256)
+def _changing(given: frozenset[str], stamped: frozenset[str]) -> Select[Any]:
+    """Change these columns of the trade `changed`, and record it."""
+    columns = trade_ledger.c
+    values = {name: bindparam(name, type_=columns[name].type) for name in sorted(given)}
+    stamps = {name: func.now() for name in sorted(stamped)}
+    return recorded(
+        update(trade_ledger)
+        .where(columns.id == bindparam("changed"))
+        .values({**values, **stamps})
+        .returning(*columns)
+        .cte("changed_trade")
+    )
 
 
 def _trade(row: RowMapping) -> Trade:
     return Trade(
-        intent=OrderIntent(
-            trade_id=row["id"],
-            user_id=row["user_id"],
-            account_id=row["account_id"],
-            client_order_id=row["client_order_id"],
-            body_hash=row["body_hash"],
-            symbol=row["symbol"],
-            side=Side(row["side"]),
-            order_type=OrderType(row["order_type"]),
-            volume=Lots(row["volume"]),
-            time_in_force=TimeInForce(row["time_in_force"]),
-            received_at=row["received_at"],
-            submit_by=row["submit_by"],
-            price=row["price"],
-            stop_limit_price=row["stop_limit_price"],
-            stop_loss=row["stop_loss"],
-            take_profit=row["take_profit"],
-            expires_at=row["expires_at"],
-            max_slippage_points=row["max_slippage_points"],
-            position_id=row["position_id"],
-        ),
+        intent=intent_of(row),
         workflow_id=row["workflow_id"],
-        progress=TradeProgress(
-            trade_id=row["id"],
-            body_hash=row["body_hash"],
-            state=OrderState(row["state"]),
-            magic=row["magic"],
-            volume=Lots(row["volume"]),
-            filled_volume=Lots(row["filled_volume"]),
-            average_price=row["average_price"],
-            broker_order_id=row["broker_order_id"],
-            reason=row["reason"],
-            needs_attention=row["needs_attention"],
-            closed_at=row["closed_at"],
-            slippage_points=row["slippage_points"],
-            evidence=row["evidence"],
-        ),
+        progress=progress_of(row),
         expected_price=row["expected_price"],
         submitted_at=row["submitted_at"],
     )

@@ -9,6 +9,7 @@ PipelineError
 ├── CommandConflict          the idempotency key is taken by another command
 ├── NotCancellable           the trade is in a state that cannot be cancelled or modified
 ├── NotUnresolved            a person decided on a trade whose outcome is known
+├── OrderTaken               the broker's order belongs to another trade
 ├── ReservationConflict      a reservation was asked to resolve twice in different ways
 ├── BrokerUnavailable        the terminal gave no answer to a question; nothing may be concluded
 ├── BrokerMismatch           the terminal shows another account than the configured one
@@ -78,6 +79,13 @@ class NotUnresolved(PipelineError):
 
     def __init__(self, state: str) -> None:
         super().__init__(f"the trade is {state}; only an unresolved one is decided by a person")
+
+
+class OrderTaken(PipelineError):
+    code = "order_taken"
+
+    def __init__(self, broker_order_id: int) -> None:
+        super().__init__(f"the broker's order {broker_order_id} belongs to another trade")
 
 
 class ReservationConflict(PipelineError):

@@ -45,5 +45,8 @@ def daily_loss_used(usage: Usage) -> Decimal:
     return max(ZERO, -usage.realised_today) + usage.open_loss + usage.held_loss
 
 
-def tightest(limits: tuple[Limit, ...], name: LimitName) -> Limit | None:
-    return min((limit for limit in limits if limit.name is name), key=lambda limit: limit.value, default=None)
+def strictest(limits: tuple[Limit, ...], name: LimitName) -> Limit | None:
+    """The limit that binds where several scopes set one: the least, but for a loss that is assumed the largest."""
+    named = [limit for limit in limits if limit.name is name]
+    pick = max if name is LimitName.STOPLESS_LOSS else min
+    return pick(named, key=lambda limit: limit.value, default=None)

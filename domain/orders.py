@@ -102,7 +102,11 @@ TRANSITIONS: dict[OrderState, dict[OrderEvent, OrderState]] = {
         OrderEvent.REJECTED: OrderState.REJECTED,
     },
     # The broker may fill after it acknowledged a cancel, so no final state refuses a fill.
-    OrderState.FILLED: {OrderEvent.LATE_FILL_IN_FULL: OrderState.FILLED},
+    # A busted fill may be replaced by a smaller one; what is filled then is in the books, not in the state.
+    OrderState.FILLED: {
+        OrderEvent.LATE_FILL_IN_PART: OrderState.FILLED,
+        OrderEvent.LATE_FILL_IN_FULL: OrderState.FILLED,
+    },
     OrderState.CANCELLED: {
         OrderEvent.LATE_FILL_IN_PART: OrderState.CANCELLED,
         OrderEvent.LATE_FILL_IN_FULL: OrderState.FILLED,
@@ -166,8 +170,11 @@ class OrderIntent:
 
     @property
     def reducing(self) -> bool:
-        """Only an order that names its position can reduce it; whether it fits is checked under the lock."""
-        return self.position_id is not None
+        """Only a market order that names its position reduces it: brokers ignore the position of a resting one.
+
+        Whether it fits the position is checked under the lock.
+        """
+        return self.position_id is not None and self.order_type is OrderType.MARKET
 
     def __str__(self) -> str:
         at = "market" if self.order_type is OrderType.MARKET else f"{self.order_type} {self.price}"

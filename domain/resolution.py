@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from domain.fills import Fill
-from domain.orders import BrokerOrder
+from domain.orders import BrokerOrder, BrokerOrderState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,18 @@ class Inconclusive:
     missing: tuple[str, ...]
 
 
+def chosen(orders: Sequence[BrokerOrder], *, broker_order_id: int | None) -> BrokerOrder | None:
+    """The order of a trade among those under its magic: its own number, else the newest that was not refused.
+
+    Attempts that the broker refused may stand in its history beside the one that it took.
+    """
+    if broker_order_id is not None:
+        return next((order for order in orders if order.broker_order_id == broker_order_id), None)
+    newest = sorted(orders, key=lambda order: order.broker_order_id, reverse=True)
+    taken = (order for order in newest if order.state is not BrokerOrderState.REJECTED)
+    return next(taken, newest[0] if newest else None)
+
+
 def conclude(
     *,
     orders: Sequence[BrokerOrder],
@@ -51,9 +63,9 @@ def conclude(
     quiet: timedelta,
 ) -> Found | Absent | Inconclusive:
     """Decide on complete lists; a list that could not be read must have raised before."""
-    found = [*history_orders, *orders]
-    if found or fills:
-        return Found(order=found[0] if found else None, fills=tuple(fills))
+    order = chosen([*orders, *history_orders], broker_order_id=None)
+    if order is not None or fills:
+        return Found(order=order, fills=tuple(fills))
     missing = []
     if position_count:
         missing.append("the order of a position that already shows under this number")

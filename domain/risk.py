@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
 from domain.controls import Control, ControlScope
 from domain.exposure import CurrencyPair, conversion_rate, entry_price, loss_between, notional, worst_entry_price
 from domain.instruments import Instrument, TradeMode
-from domain.limits import Limit, LimitName, Usage, daily_loss_used, tightest
+from domain.limits import Limit, LimitName, Usage, daily_loss_used, strictest
 from domain.money import ZERO, Currency, Lots, Price, round_against_us
 from domain.orders import OrderIntent, OrderType, Quote, Side
 from domain.positions import BrokerPosition
@@ -65,7 +66,8 @@ class AccountState:
 class RiskContext:
     """Everything a decision stands on, read under the locks.
 
-    `position_free` is the position's volume that no close holds yet; `unvalued` are the symbols of open positions
+    `position_free` is the position's volume that no close holds yet, `position_owner` the user who opened it (None
+    for nobody's); `pairs` are fresh; `unvalued` are the symbols of open positions
     that no rate or instrument puts a number on.
     """
 
@@ -81,6 +83,7 @@ class RiskContext:
     usages: tuple[Usage, ...]
     unvalued: tuple[str, ...]
     position: BrokerPosition | None
+    position_owner: UUID | None
     position_free: Lots
 
 
@@ -103,6 +106,9 @@ class Denied:
         return all(denial.code in _WANTING for denial in self.denials)
 
 
+# A market without a tick for so long is closed, or its prices no longer come through.
+TICK_AGE_MAX = timedelta(minutes=5)
+
 # A position that was opened or partly closed just now shows in the next reading.
 _WANTING = frozenset(
     {
@@ -124,7 +130,7 @@ def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
     if context.account is None or context.instrument is None or context.quote is None:
         return Denied(denials=tuple(denials))
     denials += _order(intent, context.instrument, context.quote)
-    if intent.reducing:
+    if intent.position_id is not None:
         denials += _reduction(intent, context)
     sized = _size(intent, context, context.account, context.instrument, context.quote)
     if isinstance(sized, Denial):
@@ -224,6 +230,13 @@ def _data(context: RiskContext) -> Iterator[Denial]:
         yield Denial(gate=Gate.QUOTE, code="quote_missing", message="there is no quote for this symbol")
     else:
         yield from _aged(Gate.QUOTE, "quote_stale", "the quote", context.quote.read_at, context)
+        still = context.now - context.quote.at
+        if still > TICK_AGE_MAX:
+            yield Denial(
+                gate=Gate.QUOTE,
+                code="market_still",
+                message=f"the market has not moved for {still // timedelta(seconds=1)} s; it may be closed",
+            )
 
 
 def _aged(gate: Gate, code: str, what: str, read_at: datetime, context: RiskContext) -> Iterator[Denial]:
@@ -272,7 +285,16 @@ def _order(intent: OrderIntent, instrument: Instrument, quote: Quote) -> Iterato
 
 
 def _reduction(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
+    if not intent.reducing:
+        yield Denial(
+            gate=Gate.POSITION,
+            code="position_needs_market_order",
+            message=f"a {intent.order_type} order cannot reduce a position; send a market order",
+        )
+        return
     position = context.position
+    if context.position_owner not in {None, intent.user_id}:
+        position = None
     if position is None:
         yield Denial(
             gate=Gate.POSITION, code="position_not_open", message=f"position {intent.position_id} is not open"
@@ -307,12 +329,11 @@ def _size(
             code="rate_missing",
             message=f"no quote converts {instrument.currency_profit} to {account.currency}",
         )
-    collar = intent.max_slippage_points
-    if collar is None:
-        limit = tightest(context.limits, LimitName.PRICE_COLLAR)
-        if limit is None:
-            return _unset(LimitName.PRICE_COLLAR, Gate.PRICE)
-        collar = int(limit.value)
+    limit = strictest(context.limits, LimitName.PRICE_COLLAR)
+    if limit is None:
+        return _unset(LimitName.PRICE_COLLAR, Gate.PRICE)
+    asked = intent.max_slippage_points
+    collar = int(limit.value) if asked is None else min(asked, int(limit.value))
     reference = entry_price(intent, quote)
     worst = worst_entry_price(intent, quote, collar_points=collar, point=instrument.point)
     value = notional(instrument, volume=intent.volume, price=max(reference, worst), rate=rate)
@@ -347,7 +368,7 @@ def _worst_loss(
         return loss_between(
             instrument, intent.side, volume=intent.volume, entry=entry, exit_price=intent.stop_loss, rate=rate
         )
-    stopless = tightest(context.limits, LimitName.STOPLESS_LOSS)
+    stopless = strictest(context.limits, LimitName.STOPLESS_LOSS)
     if intent.reducing:
         return ZERO
     if stopless is None:

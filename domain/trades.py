@@ -59,8 +59,9 @@ def event_from_books(
         return None
     ended = _ENDED.get(order.state)
     if ended is not None:
-        # A part-filled order that ends is never "rejected": what is filled stays filled, the rest is cancelled.
-        return OrderEvent.CANCELLED if filled > 0 and ended is OrderEvent.REJECTED else ended
+        # An order that was filled in part is never "rejected": the broker took it, and the rest is cancelled.
+        taken = filled > 0 or state is OrderState.PARTIALLY_FILLED
+        return OrderEvent.CANCELLED if taken and ended is OrderEvent.REJECTED else ended
     if state in {OrderState.PENDING, OrderState.UNRESOLVED}:
         return OrderEvent.PLACED
     return None

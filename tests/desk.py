@@ -264,7 +264,14 @@ async def _sender(engine: AsyncEngine, terminal: Terminal, *, slug: str, folder:
         lock_file=folder / "terminal.lock",
         lease_number=lease.number,
     )
-    return Sender(account=account, lease=lease, broker=broker, wake_feed=asyncio.Event(), absence_quiet=quiet)
+    return Sender(
+        account=account,
+        lease=lease,
+        broker=broker,
+        wake_feed=asyncio.Event(),
+        absence_quiet=quiet,
+        ready_at=now(),
+    )
 
 
 async def _has_quotes(desk: Desk) -> bool:

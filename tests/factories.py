@@ -236,6 +236,7 @@ def make_context(**changes: Any) -> RiskContext:
         "usages": (make_usage(), make_usage(scope=ControlScope.USER)),
         "unvalued": (),
         "position": None,
+        "position_owner": None,
         "position_free": Lots(ZERO),
     }
     return RiskContext(**{**values, **changes})

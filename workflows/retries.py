@@ -40,10 +40,10 @@ BROKER_REPEATABLE = ActivityConfig(
 )
 
 # One look-up after another while an outcome is unknown: quick at first, then steady.
-RESOLVE_INTERVALS = (timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds=10))
+RESOLVE_INTERVALS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 10, 10, 30, 30, 60))
 
 # The feed signals each change; this poll of the books only guards against a lost signal.
-SAFETY_POLL = timedelta(seconds=30)
+SAFETY_POLLS = (timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=5))
 
 FEED = ActivityConfig(
     start_to_close_timeout=timedelta(hours=6),

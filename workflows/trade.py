@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         BOOKS_PATIENT,
         BROKER_REPEATABLE,
         RESOLVE_INTERVALS,
-        SAFETY_POLL,
+        SAFETY_POLLS,
         SUBMIT,
         SUBMIT_PAUSE,
         at_broker,
@@ -66,10 +66,11 @@ class TradeWorkflow:
         self._decided = False
         self._news = False
         self._search_count = 0
+        self._poll_count = 0
         self._shown = (OrderState.PENDING, False)
 
     @workflow.run
-    async def run(self, trade: TradeInput) -> TradeAck:  # noqa: ARG002 - `__init__` has taken it
+    async def run(self, trade: TradeInput) -> TradeAck:
         progress = await self._accept()
         if progress.body_hash == self._intent.body_hash:
             if progress.state is OrderState.PENDING:
@@ -78,6 +79,7 @@ class TradeWorkflow:
                 progress = await self._submit()
             while not progress.final:
                 self._rest(progress)
+                await self._stay_short(trade)
                 if progress.state is OrderState.UNRESOLVED:
                     progress = await self._resolve()
                 else:
@@ -215,10 +217,21 @@ class TradeWorkflow:
     async def _await_fills(self) -> TradeProgress:
         """Wait until the feed booked something; the slow poll is for a signal that got lost."""
         try:
-            await workflow.wait_condition(lambda: self._news, timeout=SAFETY_POLL, timeout_summary="safety poll")
+            wait = SAFETY_POLLS[min(self._poll_count, len(SAFETY_POLLS) - 1)]
+            self._poll_count += 1
+            await workflow.wait_condition(lambda: self._news, timeout=wait, timeout_summary="safety poll")
         except TimeoutError:
             workflow.logger.debug("no news within the safety poll")
         return await self._read()
+
+    async def _stay_short(self, trade: TradeInput) -> None:
+        """Go on in a new run before the server's limit on histories ends a trade that rests for days.
+
+        The steps before find their own traces in the books, so the new run comes back to where this one is.
+        """
+        if workflow.info().is_continue_as_new_suggested():
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(trade)
 
     async def _read(self) -> TradeProgress:
         self._news = False

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from activities.sender import Sender
@@ -83,4 +83,5 @@ def make_sender(books: Books, lease: Lease, broker: ScriptedBroker) -> Sender:
         broker=cast("Broker", broker),
         wake_feed=asyncio.Event(),
         absence_quiet=QUIET,
+        ready_at=datetime.now(UTC),
     )

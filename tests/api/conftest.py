@@ -176,6 +176,7 @@ async def _sender(database: Database, broker: InstantBroker) -> Sender:
         broker=broker,  # type: ignore[arg-type]
         wake_feed=asyncio.Event(),
         absence_quiet=timedelta(seconds=1),
+        ready_at=datetime.now(UTC),
     )
 
 

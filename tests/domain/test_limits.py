@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 
 from domain.controls import Control, ControlScope, ControlState
-from domain.limits import LimitName, daily_loss_used, tightest
+from domain.limits import Limit, LimitName, daily_loss_used, strictest
 from tests.factories import make_limit, make_usage
 from tests.strategies import cents, claims
 
@@ -22,8 +22,8 @@ def test_the_lowest_of_several_limits_binds() -> None:
     wide = make_limit(LimitName.PRICE_COLLAR, "200")
     narrow = make_limit(LimitName.PRICE_COLLAR, "50", scope=ControlScope.USER)
 
-    assert tightest((wide, narrow), LimitName.PRICE_COLLAR) is narrow
-    assert tightest((wide, narrow), LimitName.DAILY_LOSS) is None
+    assert strictest((wide, narrow), LimitName.PRICE_COLLAR) is narrow
+    assert strictest((wide, narrow), LimitName.DAILY_LOSS) is None
 
 
 def test_a_stop_blocks_by_its_degree() -> None:
@@ -39,3 +39,12 @@ def test_a_stop_blocks_by_its_degree() -> None:
         (ControlState.HALTED, False),
         (ControlState.REDUCE_ONLY, False),
     }
+
+
+def test_the_larger_assumed_loss_of_a_stopless_order_binds() -> None:
+    limits = tuple(
+        Limit(name=LimitName.STOPLESS_LOSS, scope=scope, value=Decimal(value), unit="percent", currency=None)
+        for scope, value in ((ControlScope.ACCOUNT, 2), (ControlScope.USER, 50))
+    )
+
+    assert strictest(limits, LimitName.STOPLESS_LOSS) == limits[1]

@@ -94,13 +94,16 @@ def test_a_late_fill_in_part_never_shows_a_trade_as_rejected_or_denied() -> None
 
 def test_only_an_order_that_names_its_position_reduces() -> None:
     assert make_intent(position_id=7001).reducing
+    resting = make_intent(position_id=7001, order_type=OrderType.LIMIT, price=price("1.09"))
+    assert not resting.reducing
     assert not make_intent(side=Side.SELL).reducing
 
 
 def test_an_intent_reads_as_a_sentence() -> None:
     assert str(make_intent()) == "BUY 0.10 EURUSD @ market"
-    limit = make_intent(order_type=OrderType.LIMIT, price=price("1.09"), side=Side.SELL, position_id=7)
-    assert str(limit) == "SELL 0.10 EURUSD @ limit 1.09 closing 7"
+    limit = make_intent(order_type=OrderType.LIMIT, price=price("1.09"), side=Side.SELL)
+    assert str(limit) == "SELL 0.10 EURUSD @ limit 1.09"
+    assert str(make_intent(side=Side.SELL, position_id=7)) == "SELL 0.10 EURUSD @ market closing 7"
 
 
 @given(st.sampled_from(Side), prices(), prices())

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.resolution import Absent, Found, Inconclusive, conclude
+from domain.orders import BrokerOrderState
+from domain.resolution import Absent, Found, Inconclusive, chosen, conclude
 from tests.factories import NOW, make_fill, make_order
 
 QUIET = timedelta(seconds=60)
@@ -94,3 +95,14 @@ def test_everything_missing_is_named_together() -> None:
     assert isinstance(conclusion, Inconclusive)
     assert len(conclusion.missing) == 3
     assert all(one != other for one, other in itertools.combinations(conclusion.missing, 2))
+
+
+def test_a_refused_attempt_beside_the_order_never_stands_for_it() -> None:
+    refused = make_order(broker_order_id=7001, state=BrokerOrderState.REJECTED)
+    live = make_order(broker_order_id=7002, state=BrokerOrderState.WORKING)
+
+    for orders in itertools.permutations([refused, live]):
+        assert chosen(orders, broker_order_id=None) == live
+        assert chosen(orders, broker_order_id=7001) == refused
+        assert chosen(orders, broker_order_id=7003) is None
+    assert chosen([refused], broker_order_id=None) == refused

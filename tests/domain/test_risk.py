@@ -261,13 +261,42 @@ def test_a_stop_loss_bounds_what_the_order_may_lose() -> None:
     assert approved.amounts.loss == Decimal("31.00")
 
 
-def test_an_order_brings_its_own_collar() -> None:
-    approved = evaluate(
+def test_an_order_may_narrow_the_accounts_collar_and_never_widen_it() -> None:
+    for asked, collar in ((7, 7), (2**31 - 1, 200)):
+        approved = evaluate(
+            make_intent(max_slippage_points=asked),
+            make_context(**limits_with(LimitName.PRICE_COLLAR, Decimal(200))),
+        )
+
+        assert isinstance(approved, Approved)
+        assert approved.collar_points == collar
+
+
+def test_no_order_brings_a_collar_where_none_is_set() -> None:
+    refused = evaluate(
         make_intent(max_slippage_points=7), make_context(**limits_with(LimitName.PRICE_COLLAR, None))
     )
 
-    assert isinstance(approved, Approved)
-    assert approved.collar_points == 7
+    assert isinstance(refused, Denied)
+    assert "limit_unset" in {denial.code for denial in refused.denials}
+
+
+def test_a_resting_order_that_names_a_position_is_refused() -> None:
+    resting = make_intent(order_type=OrderType.LIMIT, price=price("1.09000"), position_id=7001)
+
+    refused = evaluate(resting, make_context())
+
+    assert isinstance(refused, Denied)
+    assert "position_needs_market_order" in {denial.code for denial in refused.denials}
+
+
+def test_a_market_that_stands_still_is_refused_however_fresh_the_reading() -> None:
+    quote = replace(make_quote(), at=NOW - timedelta(minutes=6), read_at=NOW)
+
+    refused = evaluate(make_intent(), make_context(quote=quote))
+
+    assert isinstance(refused, Denied)
+    assert "market_still" in {denial.code for denial in refused.denials}
 
 
 def test_every_gate_that_refuses_is_named_at_once() -> None:

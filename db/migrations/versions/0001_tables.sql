@@ -295,7 +295,7 @@ CREATE TABLE trade_ledger (
     CONSTRAINT uq_trade_ledger_workflow_id UNIQUE (workflow_id)
 );
 CREATE INDEX ix_trade_ledger_attention ON trade_ledger (account_id) WHERE needs_attention;
-CREATE INDEX ix_trade_ledger_broker_order ON trade_ledger (account_id, broker_order_id);
+CREATE UNIQUE INDEX uq_trade_ledger_broker_order ON trade_ledger (account_id, broker_order_id) WHERE broker_order_id IS NOT NULL;
 CREATE INDEX ix_trade_ledger_open ON trade_ledger (account_id) WHERE closed_at IS NULL;
 CREATE INDEX ix_trade_ledger_received ON trade_ledger (received_at DESC, id DESC);
 CREATE INDEX ix_trade_ledger_user_received ON trade_ledger (user_id, received_at DESC, id);

@@ -125,7 +125,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER balance AFTER INSERT ON ledger_entries
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.line = 1) EXECUTE FUNCTION check_entries_balance();
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_entries_balance();
 
 -- Lines of a later revision take back those of the one before, so all lines of a ticket sum to its newest fill.
 CREATE FUNCTION check_fill_allocated() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -148,6 +148,40 @@ BEGIN
 END $$;
 CREATE CONSTRAINT TRIGGER allocated AFTER INSERT ON fills
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_fill_allocated();
+
+-- A line that is added later is checked as well: through the fill that it belongs to.
+CREATE FUNCTION check_line_of_fill() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    newest fills;
+    off boolean;
+BEGIN
+    SELECT n.* INTO newest FROM fills f JOIN fills n ON n.account_id = f.account_id AND n.ticket = f.ticket
+    WHERE f.id = NEW.fill_id ORDER BY n.revision DESC LIMIT 1;
+    SELECT (sum(a.volume), sum(a.profit), sum(a.commission), sum(a.swap), sum(a.fee))
+           <> (newest.volume, newest.profit, newest.commission, newest.swap, newest.fee)
+    INTO off
+    FROM fill_allocations a JOIN fills f ON f.id = a.fill_id
+    WHERE f.account_id = newest.account_id AND f.ticket = newest.ticket;
+    IF off THEN
+        RAISE EXCEPTION 'the lines of fill % do not sum to it', newest.ticket USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER allocated AFTER INSERT ON fill_allocations
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_line_of_fill();
+
+-- The workers may tighten a control; opening one again takes another role.
+CREATE FUNCTION guard_control() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    grades text[] := ARRAY['active', 'reduce_only', 'halted'];
+BEGIN
+    IF current_user IN ('nexus_pipeline', 'nexus_broker')
+       AND array_position(grades, NEW.state) < array_position(grades, OLD.state) THEN
+        RAISE EXCEPTION '% may not open trading again', current_user USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER guard BEFORE UPDATE ON trading_control FOR EACH ROW EXECUTE FUNCTION guard_control();
 
 -- What a record of the broker says now: its newest revision.
 CREATE VIEW current_fills AS

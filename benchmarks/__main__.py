@@ -1,0 +1,109 @@
+"""`python -m benchmarks`: measure the embedded stack against its floor, in the same minutes."""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from temporalio.client import Client
+
+from benchmarks import report
+from benchmarks.direct import direct_desk
+from benchmarks.durable import durable_desk
+from benchmarks.embedded import Embedded, embedded_stack
+from benchmarks.reservations import measure_reservations
+from benchmarks.rest import rest_caller
+from benchmarks.trades import compare_trades
+from benchmarks.ways import BenchFailed
+from stack.errors import StackError
+
+ROWS = ("trades", "reservations")
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    console = Console()
+    try:
+        found = asyncio.run(measure(options, console))
+    except (BenchFailed, StackError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    console.print(f"written to {options.json}")
+    return 0
+
+
+async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Run the chosen rows on one stack; what they found, as the JSON file gets it."""
+    found: dict[str, Any] = {"at": options.date, "machine": report.machine()}
+    with tempfile.TemporaryDirectory(prefix="nexus-bench-") as folder:
+        console.print("starting the embedded stack")
+        async with embedded_stack(Path(folder)) as embedded:
+            if "trades" in options.rows:
+                found["trades"] = await _trades(embedded, options, console)
+            if "reservations" in options.rows:
+                found["reservations"] = await _reservations(embedded, options, console)
+    return found
+
+
+async def _trades(embedded: Embedded, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    console.print(f"{options.trades} market orders in each of three ways, in {options.rounds} rounds")
+    client = await Client.connect(embedded.plan.temporal_address)
+    async with AsyncExitStack() as stack:
+        floor = await stack.enter_async_context(direct_desk(embedded, client, "floor"))
+        under_dbos = await stack.enter_async_context(direct_desk(embedded, client, "dbos"))
+        durable = await stack.enter_async_context(durable_desk(embedded, under_dbos))
+        rest = await stack.enter_async_context(rest_caller(embedded))
+        ways = await compare_trades([rest, durable, floor], trades=options.trades, rounds=options.rounds)
+    bottom = next(taken for taken in ways if taken.name == floor.name)
+    console.print(report.trades_tables(ways, floor=bottom, steps=floor.steps))
+    return report.trades_json(ways, floor=bottom, steps=floor.steps)
+
+
+async def _reservations(embedded: Embedded, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    console.print(f"{options.reservations} reservations and a burst in each of {options.rounds} rounds")
+    client = await Client.connect(embedded.plan.temporal_address)
+    owner, pipeline = embedded.engine("owner", pool_size=1), embedded.engine("pipeline", pool_size=1)
+    try:
+        async with direct_desk(embedded, client, "reserving") as desk:
+            taken = await measure_reservations(
+                desk,
+                owner=owner,
+                pipeline=pipeline,
+                bare_url=embedded.database_url("pipeline").replace("+asyncpg", ""),
+                count=options.reservations,
+                rounds=options.rounds,
+            )
+    finally:
+        await owner.dispose()
+        await pipeline.dispose()
+    console.print(report.reservations_tables(taken))
+    return report.reservations_json(taken)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition(":")[2].strip())
+    parser.add_argument("--trades", type=_count, default=150, help="market orders in each way, over all rounds")
+    parser.add_argument("--reservations", type=_count, default=40, help="reservations in each round")
+    parser.add_argument("--rounds", type=_count, default=6)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write the numbers")
+    parser.add_argument("--date", default=datetime.now(UTC).date().isoformat(), help="the date in the file")
+    return parser
+
+
+def _count(word: str) -> int:
+    count = int(word)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not above zero")
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())

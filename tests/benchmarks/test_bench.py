@@ -1,0 +1,34 @@
+"""The bench runs from end to end on counts that say nothing about speed."""
+
+import json
+import sys
+from asyncio.subprocess import PIPE, STDOUT, create_subprocess_exec
+from pathlib import Path
+
+import pytest
+
+from stack.state import CHECKOUT
+
+
+@pytest.mark.e2e
+async def test_every_row_is_measured_against_its_floor(tmp_path: Path) -> None:
+    written = tmp_path / "bench.json"
+    process = await create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks", "--trades", "2", "--rounds", "1", "--reservations", "2"),
+        *("--json", str(written), "--date", "2026-01-31"),
+        cwd=CHECKOUT,
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+
+    found = json.loads(written.read_text())
+    assert found["at"] == "2026-01-31"
+    assert found["machine"]["cores"] >= 1
+    ways = found["trades"]["ways"]
+    assert {name: way["n"] for name, way in ways.items()} == {"REST": 2, "DBOS": 2, "floor": 2}
+    assert ways["floor"]["times_floor"] == 1.0
+    burst = found["reservations"]["burst"]
+    assert 0 < burst["granted"] < burst["asked"]
+    assert float(burst["overshoot"]) == 0.0
