@@ -1,7 +1,6 @@
 """`python -m benchmarks`: measure the embedded stack against its floor, in the same minutes."""
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from rich.console import Console
 from temporalio.client import Client
 
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     console = Console()
     try:
-        found = asyncio.run(measure(options, console))
+        found = uvloop.run(measure(options, console))
     except (BenchFailed, StackError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -56,6 +56,9 @@ BOOKED_ONCE = Law(
     ),
 )
 
+# A position that the broker no longer shows stays until the fill that closed it is booked.
+UNTIL_ITS_EXIT_SHOWS = "interval '1 minute'"
+
 _NEWEST_SNAPSHOTS = """
     SELECT DISTINCT ON (account_id) account_id, read_at, balance, credit
     FROM account_snapshots ORDER BY account_id, minute_at DESC
@@ -75,7 +78,7 @@ NO_ANSWER_NO_CHANGE = Law(
         FROM broker_positions p
         JOIN broker_accounts b ON b.id = p.account_id
         LEFT JOIN ({_NEWEST_SNAPSHOTS}) s ON s.account_id = p.account_id
-        WHERE p.read_at IS DISTINCT FROM s.read_at
+        WHERE s.read_at IS NULL OR p.read_at > s.read_at OR p.read_at < s.read_at - {UNTIL_ITS_EXIT_SHOWS}
         """,  # noqa: S608 - the only part put in is our own constant
         # A position that an empty answer took away: no fill has closed it.
         f"""

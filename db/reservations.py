@@ -99,9 +99,11 @@ _FIND = select(risk_reservations).where(risk_reservations.c.trade_id == bindpara
 
 
 async def lock_totals(connection: AsyncConnection, account_id: UUID, user_id: UUID) -> None:
-    """Make the user's totals row exist, then lock every row of the account in a fixed order."""
-    await connection.execute(_ENSURE_TOTALS, {"account_id": account_id, "user_id": user_id})
-    await connection.execute(_LOCK_TOTALS, {"account_id": account_id})
+    """Lock every totals row of the account in a fixed order, the user's among them, made when it is missing."""
+    locked = await connection.scalars(_LOCK_TOTALS, {"account_id": account_id})
+    if user_id not in set(locked):
+        await connection.execute(_ENSURE_TOTALS, {"account_id": account_id, "user_id": user_id})
+        await connection.execute(_LOCK_TOTALS, {"account_id": account_id})
 
 
 async def hold(connection: AsyncConnection, intent: OrderIntent, approved: Approved) -> None:

@@ -5,12 +5,12 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 from argon2 import PasswordHasher
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.snapshots import AccountSnapshot, write_account, write_instruments, write_positions, write_quotes
-from db.tables import account_users, broker_accounts, metadata, risk_limits, trade_ledger
+from db.tables import account_users, broker_accounts, broker_positions, metadata, risk_limits, trade_ledger
 from db.users import NewUser, Role, add_user, set_enabled
 from domain.instruments import Execution, Filling, Instrument, TradeMode
 from domain.money import Currency, Lots
@@ -88,6 +88,8 @@ async def open_positions(database: Database, *others: int) -> None:
         for number in (MINE, FOREIGN, NOBODYS, GOLD, *others)
     ]
     async with engine.begin() as connection:
+        # The fills of a closed one may not be in these books, so it goes without them.
+        await connection.execute(delete(broker_positions))
         await write_positions(connection, id_of("demo"), shown, read_at=now)
 
 

@@ -223,7 +223,7 @@ BREACHES = [
     ),
     pytest.param(
         8,
-        "UPDATE broker_positions SET read_at = read_at - interval '1 minute'",
+        "UPDATE broker_positions SET read_at = read_at - interval '2 minutes'",
         " was read at ",
         id="a-reading-in-two-halves",
     ),
