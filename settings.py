@@ -117,7 +117,6 @@ class PipelineSettings:
     database_url: str
     temporal: TemporalSettings
     quote_age_max: timedelta
-    absence_quiet: timedelta
     sandbox: bool
 
     @classmethod
@@ -128,7 +127,6 @@ class PipelineSettings:
             database_url=read.database_url(),
             temporal=TemporalSettings.from_environ(environ),
             quote_age_max=read.quote_age_max(),
-            absence_quiet=read.absence_quiet(),
             sandbox=read.flag("WORKFLOW_SANDBOX", default=False),
         )
 
@@ -178,22 +176,6 @@ class BrokerSettings:
             quote_age_max=read.quote_age_max(),
             slippage_threshold_percent=read.decimal("SLIPPAGE_THRESHOLD", "0.5"),
             state_dir=Path(read.text("STATE_DIR", ".nexus")),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedSettings:
-    """The first limits of an account, given where it is created."""
-
-    daily_loss_limit: Decimal
-    position_size_max: Decimal
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        read = Environment(environ)
-        return cls(
-            daily_loss_limit=read.decimal("DAILY_LOSS_LIMIT"),
-            position_size_max=read.decimal("MAX_POSITION_SIZE"),
         )
 
 

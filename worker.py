@@ -100,6 +100,7 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
             broker=broker,
             wake_feed=asyncio.Event(),
             absence_quiet=settings.absence_quiet,
+            slippage_percent_max=settings.slippage_threshold_percent,
             ready_at=now(),
         )
         async with broker_worker(settings, engine, client, sender):

@@ -139,7 +139,14 @@ class CommandActivities:
     ) -> TradeProgress:
         actor = f"user:{command.requested_by}"
         await locks.take(connection, locks.Queue.BOOKING, self._sender.account.id)
-        await booking.book_fills(connection, self._sender.account, lookup.fills, source="resolve", actor=actor)
+        await booking.book_fills(
+            connection,
+            self._sender.account,
+            lookup.fills,
+            source="resolve",
+            actor=actor,
+            slippage_percent_max=self._sender.slippage_percent_max,
+        )
         trade = await trades.lock(connection, command.trade_id)
         await commands.finish(connection, command, result)
         detail = {"key": command.key, "outcome": result.outcome, "reason": result.reason}

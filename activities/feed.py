@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -146,9 +146,17 @@ class FeedActivities:
     async def _book_together(self, records: Sequence[Fill]) -> tuple[Trade, ...]:
         async with self._engine.begin() as connection:
             await accounts.check_lease(connection, self._sender.lease)
-            return await booking.book_fills(
-                connection, self._sender.account, records, source="feed", actor=self._sender.actor
-            )
+            return await self._book_in(connection, records)
+
+    async def _book_in(self, connection: AsyncConnection, records: Sequence[Fill]) -> tuple[Trade, ...]:
+        return await booking.book_fills(
+            connection,
+            self._sender.account,
+            records,
+            source="feed",
+            actor=self._sender.actor,
+            slippage_percent_max=self._sender.slippage_percent_max,
+        )
 
     async def _book_alone(self, fill: Fill) -> None:
         account = self._sender.account
@@ -191,7 +199,7 @@ class FeedActivities:
         async with self._engine.begin() as connection:
             await locks.take(connection, locks.Queue.BOOKING, account.id)
             await accounts.check_lease(connection, self._sender.lease)
-            moved = await booking.book_fills(connection, account, lookup.fills, source="feed", actor=actor)
+            moved = await self._book_in(connection, lookup.fills)
             before = await trades.lock(connection, trade.id)
             after = before
             order = chosen(lookup.history_orders, broker_order_id=before.progress.broker_order_id)

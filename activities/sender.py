@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,7 @@ class Sender:
     broker: Broker
     wake_feed: asyncio.Event
     absence_quiet: timedelta
+    slippage_percent_max: Decimal
     ready_at: datetime
 
     @property
@@ -241,7 +243,14 @@ class SenderActivities:
         source: str,
     ) -> Trade:
         actor = self._sender.actor
-        await booking.book_fills(connection, self._sender.account, fills, source=source, actor=actor)
+        await booking.book_fills(
+            connection,
+            self._sender.account,
+            fills,
+            source=source,
+            actor=actor,
+            slippage_percent_max=self._sender.slippage_percent_max,
+        )
         trade = await trades.lock(connection, trade.id)
         if trade.state in UNDECIDED and order is None:
             # Accepted, and neither order nor fill shows yet: the feed will see what becomes of it.

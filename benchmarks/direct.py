@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -241,5 +242,6 @@ async def _sender(engine: AsyncEngine, slug: str, *, address: str, password: str
         broker=broker,
         wake_feed=asyncio.Event(),
         absence_quiet=ABSENCE_QUIET,
+        slippage_percent_max=Decimal("0.5"),
         ready_at=now(),
     )

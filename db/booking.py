@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db import fills, locks, reservations, trades
 from db.accounts import Account
 from db.fills import Booked
+from db.journal import raise_alert
 from db.tables import instruments, risk_reservations
 from db.trades import Trade
 from domain.fills import Fill
@@ -28,9 +29,18 @@ _MEASURES = (
 
 
 async def book_fills(
-    connection: AsyncConnection, account: Account, records: Sequence[Fill], *, source: str, actor: str
+    connection: AsyncConnection,
+    account: Account,
+    records: Sequence[Fill],
+    *,
+    source: str,
+    actor: str,
+    slippage_percent_max: Decimal,
 ) -> tuple[Trade, ...]:
-    """Book what is new among the broker's records, oldest first; the trades that moved by it."""
+    """Book what is new among the broker's records, oldest first; the trades that moved by it.
+
+    A trade whose average price is worse than expected by more than `slippage_percent_max` raises an alert.
+    """
     await locks.take(connection, locks.Queue.BOOKING, account.id)
     if not records:
         return ()
@@ -49,7 +59,9 @@ async def book_fills(
         if booked is not None and booked.trade_id is not None:
             # A corrected record may have lost its magic; its trade is still the one of the record before.
             trade = moved.get(booked.trade_id) or maker or await trades.lock(connection, booked.trade_id)
-            moved[trade.id] = await _apply(connection, trade, order=None, booked=booked, actor=actor)
+            trade = await _apply(connection, trade, order=None, booked=booked, actor=actor)
+            moved[trade.id] = trade
+            await _watch_slippage(connection, trade, percent_max=slippage_percent_max)
     return tuple(moved.values())
 
 
@@ -126,6 +138,23 @@ async def _slippage(
         "slippage_points": points.quantize(Decimal("0.01")),
         "slippage_money": round_to_nearest(points * row.point * filled * row.contract_size * rate),
     }
+
+
+async def _watch_slippage(connection: AsyncConnection, trade: Trade, *, percent_max: Decimal) -> None:
+    price, expected = trade.progress.average_price, trade.expected_price
+    if price is None or expected is None:
+        return
+    percent = (price - expected) * trade.intent.side.sign / expected * 100
+    if percent > percent_max:
+        await raise_alert(
+            connection,
+            "slippage",
+            key=f"slippage:{trade.id}",
+            severity="warning",
+            summary=f"{trade.intent} was filled at {price:f} instead of {expected:f}, {percent:.2f} % worse",
+            account_id=trade.intent.account_id,
+            trade_id=trade.id,
+        )
 
 
 async def _recalculate(connection: AsyncConnection, trade: Trade, booked: Booked) -> None:

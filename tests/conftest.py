@@ -4,6 +4,7 @@ import itertools
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -13,6 +14,10 @@ from tests.databases import Database, cloned_database, make_template, running_po
 from workflows.search_attributes import KEYS
 
 _clones = itertools.count(1)
+
+# Examples meet real servers on shared cores; how long one takes says nothing.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -270,6 +270,7 @@ async def _sender(engine: AsyncEngine, terminal: Terminal, *, slug: str, folder:
         broker=broker,
         wake_feed=asyncio.Event(),
         absence_quiet=quiet,
+        slippage_percent_max=Decimal("0.5"),
         ready_at=now(),
     )
 

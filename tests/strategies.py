@@ -3,7 +3,6 @@
 from decimal import Decimal
 from uuid import UUID
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from domain.attribution import Opener
@@ -11,10 +10,6 @@ from domain.fills import Entry, Fill, FillKind
 from domain.money import CENT, Lots, Price
 from domain.reservations import Amounts
 from tests.factories import make_exit, make_fill
-
-# How long one example takes on a busy machine says nothing about the code.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 STEP = Decimal("0.01")
 POINT = Decimal("0.00001")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import ApiSettings, BrokerSettings, PipelineSettings, Profile, SeedSettings, SettingsError
+from settings import ApiSettings, BrokerSettings, PipelineSettings, Profile, SettingsError
 
 SECRET = "0123456789abcdef0123456789abcdef"
 COMMON = {"DATABASE_URL": "postgresql://u:p@localhost/nexus"}
@@ -45,8 +45,6 @@ def test_a_process_needs_little_and_the_rest_has_its_default() -> None:
         (PipelineSettings.from_environ, COMMON, "DATABASE_URL"),
         (BrokerSettings.from_environ, BROKER, "MT5_LOGIN"),
         (BrokerSettings.from_environ, BROKER, "MT5_SERVER"),
-        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT"),
-        (SeedSettings.from_environ, {"DAILY_LOSS_LIMIT": "1"}, "MAX_POSITION_SIZE"),
     ],
 )
 def test_a_missing_variable_is_named(
@@ -78,9 +76,6 @@ def test_a_missing_variable_is_named(
         (BrokerSettings.from_environ, BROKER, "SLIPPAGE_THRESHOLD", "NaN"),
         (BrokerSettings.from_environ, BROKER, "LEASE_SECONDS", "1"),
         (BrokerSettings.from_environ, BROKER, "ABSENCE_QUIET_SECONDS", "0"),
-        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT", "Infinity"),
-        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT", "0"),
-        (SeedSettings.from_environ, {"MAX_POSITION_SIZE": "1"}, "DAILY_LOSS_LIMIT", "1,000"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(

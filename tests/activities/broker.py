@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, cast
 
 from activities.sender import Sender
@@ -83,5 +84,6 @@ def make_sender(books: Books, lease: Lease, broker: ScriptedBroker) -> Sender:
         broker=cast("Broker", broker),
         wake_feed=asyncio.Event(),
         absence_quiet=QUIET,
+        slippage_percent_max=Decimal("0.5"),
         ready_at=datetime.now(UTC),
     )

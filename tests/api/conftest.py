@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -176,6 +177,7 @@ async def _sender(database: Database, broker: InstantBroker) -> Sender:
         broker=broker,  # type: ignore[arg-type]
         wake_feed=asyncio.Event(),
         absence_quiet=timedelta(seconds=1),
+        slippage_percent_max=Decimal("0.5"),
         ready_at=datetime.now(UTC),
     )
 

@@ -117,7 +117,14 @@ class Books:
 
     async def book(self, *fills: Fill, source: str = "feed") -> tuple[Trade, ...]:
         async with self.broker.begin() as connection:
-            return await booking.book_fills(connection, self.account, fills, source=source, actor="test")
+            return await booking.book_fills(
+                connection,
+                self.account,
+                fills,
+                source=source,
+                actor="test",
+                slippage_percent_max=Decimal("0.5"),
+            )
 
     async def show_positions(self, *positions: BrokerPosition) -> None:
         async with self.broker.begin() as connection:

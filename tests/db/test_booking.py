@@ -259,5 +259,15 @@ async def test_slippage_is_measured_against_the_price_expected(books: Books) -> 
     assert slipped == [{"slippage_points": Decimal("5.00"), "slippage_money": Decimal("0.50")}]
 
 
+async def test_slippage_beyond_the_threshold_raises_one_alert(books: Books) -> None:
+    trade = await books.reserved()
+    for lots_filled, ticket in (("0.06", 1), ("0.04", 2)):
+        part = opening(trade, ticket=ticket, volume=lots(lots_filled), price=price("1.10700"))
+        await books.book(part)
+
+    alerts = await books.rows("SELECT kind, severity FROM alerts")
+    assert alerts == [{"kind": "slippage", "severity": "warning"}]
+
+
 async def claimed(books: Books, trade: Trade) -> Decimal:
     return Decimal(await books.scalar("SELECT notional FROM risk_reservations WHERE trade_id = :id", id=trade.id))
