@@ -192,7 +192,8 @@ class BrokerConformance:
     ) -> None:
         request = order()
         control.script("EURUSD", [Reject(retcode=retcode)])
-        assert await broker.submit(request) == Rejected(reason=reason, retcode=retcode)
+        refused = Rejected(reason=reason, retcode=retcode, repeatable=reason == "requote")
+        assert await broker.submit(request) == refused
         assert sends(control, request.magic) == 1
 
     @pytest.mark.parametrize("retcode", [10007, 10011, 10012, 10031, 19_999])
