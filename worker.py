@@ -24,6 +24,7 @@ from activities.sender import Sender, SenderActivities
 from activities.trades import TradeActivities
 from brokers.mt5.adapter import Mt5Broker
 from brokers.protocol import AccountReading
+from db import snapshots
 from db.accounts import Account
 from db.engine import make_engine
 from domain.errors import BrokerMismatch, PipelineError
@@ -103,7 +104,13 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
             slippage_percent_max=settings.slippage_threshold_percent,
             ready_at=now(),
         )
-        async with broker_worker(settings, engine, client, sender):
+        feed = FeedActivities(engine, sender, client, interval=settings.feed_interval, now=now)
+        # Ready means that an order could be decided: its symbol, its quote and its account are in the books.
+        cards = await broker.read_instruments()
+        async with engine.begin() as connection:
+            await snapshots.write_instruments(connection, account.id, cards)
+        await feed.read_now()
+        async with broker_worker(settings, engine, client, sender, feed):
             await client.start_workflow(
                 FeedWorkflow.run, FeedInput(account_slug=account.slug), **feed_options(account.slug)
             )
@@ -125,10 +132,11 @@ def check_account(seen: AccountReading, account: Account) -> None:
         )
 
 
-def broker_worker(settings: BrokerSettings, engine: AsyncEngine, client: Client, sender: Sender) -> Worker:
+def broker_worker(
+    settings: BrokerSettings, engine: AsyncEngine, client: Client, sender: Sender, feed: FeedActivities
+) -> Worker:
     orders = SenderActivities(engine, sender, now=now)
     commands = CommandActivities(engine, sender, data_age_max=settings.quote_age_max, now=now)
-    feed = FeedActivities(engine, sender, client, interval=settings.feed_interval, now=now)
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),

@@ -89,6 +89,10 @@ class FeedActivities:
     async def refresh(self, step: FollowAccount) -> None:
         """Read the market once, now: for a decision that found the feed's data missing or too old."""
         assert step.account_slug == self._sender.account.slug, "a refresh reads the account of its sender"
+        await self.read_now()
+
+    async def read_now(self) -> None:
+        """Bring the books up to what the broker shows at this moment."""
         async with self._engine.connect() as connection:
             symbols = await snapshots.known_symbols(connection, self._sender.account.id)
             started_at = await snapshots.database_clock(connection)
