@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 
 from activities.heartbeats import heartbeating
+from activities.orders import order_request, told
 from activities.units import until_committed
 from brokers.protocol import Broker, Lookup
 from db import accounts, attempts, booking, controls, locks, reservations, trades
@@ -27,7 +28,6 @@ from db.jsons import plain
 from db.trades import Trade
 from domain.errors import LeaseLost
 from domain.fills import Fill
-from domain.money import Price
 from domain.orders import (
     Accepted,
     BrokerOrder,
@@ -134,7 +134,7 @@ class SenderActivities:
                 # Somebody claimed it before us and left no answer: a worker that died, or a workflow reset.
                 return (await trades.lose(connection, trade, "claimed_before", actor=self._sender.actor)).progress
             terms = await reservations.terms(connection, trade.id)
-        return attempt, _request(trade, attempt, reference_price=terms.reference_price, collar=terms.collar_points)
+        return attempt, order_request(trade, attempt, terms)
 
     async def _refusal(self, connection: AsyncConnection, trade: Trade) -> NotSent | None:
         """Why the order may not leave now: the stop, a lost lease, or its deadline."""
@@ -276,7 +276,7 @@ class SenderActivities:
         if trade.state is OrderState.UNRESOLVED:
             # Another run gave the send up as lost; now it is proven that nothing left.
             return await self._rejected(connection, trade, refusal.reason)
-        denial = {"gate": "submit", "code": refusal.reason, "message": _told(refusal), "detail": refusal.detail}
+        denial = {"gate": "submit", "code": refusal.reason, "message": told(refusal), "detail": refusal.detail}
         return await trades.advance(
             connection,
             trade,
@@ -321,32 +321,3 @@ class SenderActivities:
         async with self._engine.begin() as connection:
             await attempts.record_sender_ended(connection, attempt, at=ended_at)
         return ended_at
-
-
-def _told(refusal: NotSent) -> str:
-    numbers = ", ".join(f"{name} {value}" for name, value in refusal.detail.items())
-    return f"not sent: {refusal.reason}" + (f" ({numbers})" if numbers else "")
-
-
-def _request(trade: Trade, attempt: Attempt, *, reference_price: Price, collar: int) -> OrderRequest:
-    intent = trade.intent
-    return OrderRequest(
-        magic=attempt.magic,
-        symbol=intent.symbol,
-        side=intent.side,
-        order_type=intent.order_type,
-        volume=intent.volume,
-        time_in_force=intent.time_in_force,
-        price=intent.price,
-        stop_limit_price=intent.stop_limit_price,
-        stop_loss=intent.stop_loss,
-        take_profit=intent.take_profit,
-        expires_at=intent.expires_at,
-        position_id=intent.position_id,
-        reference_price=reference_price,
-        collar_points=collar,
-        since=intent.received_at,
-        submit_by=intent.submit_by,
-        # A hint for people who look at the terminal; brokers shorten and overwrite comments, the magic is the key.
-        comment=intent.trade_id.hex[:16],
-    )
