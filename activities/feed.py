@@ -26,7 +26,7 @@ from db.fills import feed_start
 from db.journal import raise_alert
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
-from domain.errors import BrokerUnavailable, PipelineError
+from domain.errors import BrokerUnavailable, LeaseLost, PipelineError
 from domain.fills import Fill
 from domain.resolution import chosen
 
@@ -140,6 +140,8 @@ class FeedActivities:
             return
         try:
             await self._tell(await self._book_together(new))
+        except LeaseLost:
+            raise
         except (PipelineError, IntegrityError, AssertionError):
             # One record that the books refuse must not keep the others out of them.
             activity.logger.exception("a record could not be booked; booking one by one")
@@ -166,6 +168,8 @@ class FeedActivities:
         account = self._sender.account
         try:
             await self._tell(await self._book_together([fill]))
+        except LeaseLost:
+            raise
         except (PipelineError, IntegrityError, AssertionError) as error:
             async with self._engine.begin() as connection:
                 await raise_alert(
