@@ -22,7 +22,7 @@ from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
 from activities.sender import Sender, SenderActivities
 from activities.trades import TradeActivities
-from brokers.mt5.adapter import Mt5Broker
+from brokers.mt5.adapter import open_broker
 from brokers.protocol import AccountReading
 from db import snapshots
 from db.accounts import Account
@@ -78,7 +78,7 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
         ttl=settings.lease_ttl,
         grace=settings.call_deadline + settings.absence_quiet,
     )
-    broker = Mt5Broker(
+    broker = open_broker(
         terminal=settings.terminal.value,
         path=settings.terminal_path,
         login=settings.login,

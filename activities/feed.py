@@ -6,7 +6,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,6 +46,18 @@ class FollowAccount:
     account_slug: str
 
 
+Pause = Callable[[asyncio.Event, timedelta], Awaitable[None]]
+
+
+async def woken_or_after(wake: asyncio.Event, interval: timedelta) -> None:
+    """Wait one interval, or until somebody has reason to look at once."""
+    try:
+        await asyncio.wait_for(wake.wait(), interval.total_seconds())
+    except TimeoutError:
+        return
+    wake.clear()
+
+
 class FeedActivities:
     def __init__(
         self,
@@ -55,12 +67,14 @@ class FeedActivities:
         *,
         interval: timedelta,
         now: Callable[[], datetime],
+        pause: Pause = woken_or_after,
     ) -> None:
         self._engine = engine
         self._sender = sender
         self._client = client
         self._interval = interval
         self._now = now
+        self._pause = pause
 
     @property
     def activities(self) -> list[Callable[..., Any]]:
@@ -83,7 +97,7 @@ class FeedActivities:
                 await self._cycle(stretch)
             except BrokerUnavailable as error:
                 activity.logger.warning("the terminal gave no reading: %s", error)
-            await self._pause()
+            await self._pause(self._sender.wake_feed, self._interval)
 
     @activity.defn(name="refresh")
     async def refresh(self, step: FollowAccount) -> None:
@@ -225,14 +239,6 @@ class FeedActivities:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
-
-    async def _pause(self) -> None:
-        """Wait one interval, or until a sender has reason to look at once."""
-        try:
-            await asyncio.wait_for(self._sender.wake_feed.wait(), self._interval.total_seconds())
-        except TimeoutError:
-            return
-        self._sender.wake_feed.clear()
 
 
 class _Stretch:

@@ -29,7 +29,7 @@ from benchmarks.round_trips import RoundTrips
 from benchmarks.samples import Samples
 from benchmarks.waiting import until
 from benchmarks.ways import BenchFailed, MarketOrder
-from brokers.mt5.adapter import Mt5Broker
+from brokers.mt5.adapter import open_broker
 from db.seed import NewAccount, let_trade, seed_account
 from db.users import NewUser, Role, add_user
 from domain.orders import OrderIntent, OrderState, OrderType, TimeInForce
@@ -225,7 +225,7 @@ async def _sender(engine: AsyncEngine, slug: str, *, address: str, password: str
     account, lease = await leases.take(
         engine, slug, terminal=address, ttl=LEASE_TTL, grace=CALL_DEADLINE + ABSENCE_QUIET
     )
-    broker = Mt5Broker(
+    broker = open_broker(
         terminal="simulated",
         path=address,
         login=TERMINAL_LOGIN,

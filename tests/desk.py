@@ -25,7 +25,7 @@ from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
 from activities.sender import Sender, SenderActivities
 from activities.trades import TradeActivities
-from brokers.mt5.adapter import Mt5Broker
+from brokers.mt5.adapter import open_broker
 from brokers.simulator.control import Control
 from db import snapshots
 from db.seed import NewAccount, let_trade, seed_account
@@ -253,7 +253,7 @@ async def _sender(engine: AsyncEngine, terminal: Terminal, *, slug: str, folder:
     account, lease = await leases.take(
         engine, slug, terminal=terminal.path, ttl=timedelta(hours=1), grace=timedelta(seconds=5)
     )
-    broker = Mt5Broker(
+    broker = open_broker(
         terminal="simulated",
         path=terminal.path,
         login=LOGIN,

@@ -5,12 +5,12 @@
 3. An order that the child had not announced before it ended was never sent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from brokers.mt5 import mapping, outcomes, requests
@@ -18,7 +18,7 @@ from brokers.mt5.clock import ServerClock
 from brokers.mt5.fill_windows import FillCache, Windows
 from brokers.mt5.mapping import Struct
 from brokers.mt5.outcomes import Unclear
-from brokers.mt5.process import Answer, Link, TerminalProcess
+from brokers.mt5.process import Answer, Link, TerminalProcess, Verdict
 from brokers.mt5.sender import CallFailed, SenderLost
 from brokers.mt5.sending import Submission
 from brokers.mt5.session import Pin
@@ -48,33 +48,56 @@ UNREADABLE = (KeyError, IndexError, TypeError, ValueError, ArithmeticError)
 Outcome = Accepted | Rejected | NotSent | Unclear
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class TerminalWay(Protocol):
+    """The way to the terminal, as `TerminalProcess` offers it."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    async def call(
+        self, operation: str, arguments: dict[str, Any], *, lane: Lane, end_when: Verdict | None = None
+    ) -> Answer: ...
+
+    async def retire(self) -> datetime: ...
+
+    async def close(self) -> None: ...
+
+
+def open_broker(  # noqa: PLR0913  # each is a fact of the link, and all go by name
+    *,
+    terminal: TerminalKind,
+    path: str | None,
+    login: int,
+    password: str | None,
+    server: str,
+    server_zone: ZoneInfo,
+    call_deadline: timedelta,
+    lock_file: Path,
+    lease_number: int,
+) -> "Mt5Broker":
+    """The broker behind a terminal of this machine or a bridge, by a child process that can be killed."""
+    link = Link(
+        kind=terminal,
+        path=path,
+        pin=Pin(login=login, server=server),
+        password=password,
+        lock_file=lock_file.absolute(),
+        lease_number=lease_number,
+        call_deadline=call_deadline,
+        connect_deadline=call_deadline if terminal == "simulated" else max(call_deadline, ATTACH_DEADLINE),
+    )
+    return Mt5Broker(TerminalProcess(link), server_zone=server_zone, now=utc_now)
+
+
 class Mt5Broker(Broker):
-    def __init__(  # noqa: PLR0913  # each is a fact of the link, and all go by name
-        self,
-        *,
-        terminal: TerminalKind,
-        path: str | None,
-        login: int,
-        password: str | None,
-        server: str,
-        server_zone: ZoneInfo,
-        call_deadline: timedelta,
-        lock_file: Path,
-        lease_number: int,
-    ) -> None:
+    def __init__(self, way: TerminalWay, *, server_zone: ZoneInfo, now: Callable[[], datetime]) -> None:
+        self._process = way
         self._clock = ServerClock(server_zone)
-        self._process = TerminalProcess(
-            Link(
-                kind=terminal,
-                path=path,
-                pin=Pin(login=login, server=server),
-                password=password,
-                lock_file=lock_file.absolute(),
-                lease_number=lease_number,
-                call_deadline=call_deadline,
-                connect_deadline=call_deadline if terminal == "simulated" else max(call_deadline, ATTACH_DEADLINE),
-            )
-        )
+        self._now = now
         self._fills = FillCache(self._clock)
         self._zone_watch = ZoneWatch()
         self._deals_known = 0
@@ -96,19 +119,19 @@ class Mt5Broker(Broker):
     async def read_account(self) -> AccountReading:
         with readable():
             answer = await self._read("account", {})
-            return mapping.account_reading(answer["account"], answer["terminal"], read_at=datetime.now(UTC))
+            return mapping.account_reading(answer["account"], answer["terminal"], read_at=self._now())
 
     async def read_instruments(self) -> tuple[Instrument, ...]:
         with readable():
             answer = await self._read("instruments", {})
-            read_at = datetime.now(UTC)
+            read_at = self._now()
             return tuple(mapping.instrument(symbol, read_at=read_at) for symbol in answer["symbols"])
 
     async def read_market(self, symbols: tuple[str, ...], *, deals_since: datetime) -> MarketReading:
-        since, until = self._clock.window(deals_since, datetime.now(UTC))
+        since, until = self._clock.window(deals_since, self._now())
         with readable():
             answer = await self._read("market", {"symbols": list(symbols), "since": since, "until": until})
-            read_at = datetime.now(UTC)
+            read_at = self._now()
             return MarketReading(
                 account=mapping.account_reading(answer["account"], answer["terminal"], read_at=read_at),
                 quotes=self._quotes(answer["ticks"], read_at=read_at),
@@ -118,14 +141,14 @@ class Mt5Broker(Broker):
             )
 
     async def read_fills(self, since: datetime) -> tuple[Fill, ...]:
-        windows = Windows(*self._clock.window(since, datetime.now(UTC)))
+        windows = Windows(*self._clock.window(since, self._now()))
         with readable():
             while (window := windows.next()) is not None:
                 windows.put(await self._read("deals", window))
             return self._fills.fills(windows.deals)
 
     async def find(self, magic: int, *, since: datetime) -> Lookup:
-        read_at = datetime.now(UTC)
+        read_at = self._now()
         start, until = self._clock.search_window(since, read_at)
         with readable():
             answer = await self._read("find", {"magic": magic, "since": start, "until": until})
@@ -188,7 +211,7 @@ class Mt5Broker(Broker):
         return quotes
 
     def _submission(self, order: OrderRequest) -> Submission:
-        since, until = self._clock.search_window(order.since, datetime.now(UTC))
+        since, until = self._clock.search_window(order.since, self._now())
         return Submission(
             request=requests.order_request(order, clock=self._clock),
             side=order.side.value,

@@ -12,32 +12,17 @@ import ctypes
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from brokers.mt5 import calls, commands, sending
 from brokers.mt5.frames import Frames, encode
-from brokers.mt5.session import AccountMismatch, Pin, Session
-from brokers.mt5.terminal_lock import TerminalBusy, TerminalLock
-from brokers.mt5.terminals import Terminal, TerminalFault, TerminalKind, open_terminal
+from brokers.mt5.operations import Operations
+from brokers.mt5.terminal_lock import TerminalLock
+from brokers.mt5.terminals import Terminal, TerminalKind, open_terminal
+from brokers.mt5.timing import Timing
 
 PR_SET_PDEATHSIG = 1
 CHUNK = 1 << 20
-
-READS: dict[str, Callable[..., dict[str, Any]]] = {
-    "account": calls.account,
-    "instruments": calls.instruments,
-    "market": calls.market,
-    "deals": calls.deals,
-    "find": calls.find,
-}
-COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
-    "cancel": commands.cancel,
-    "modify_order": commands.modify_order,
-    "modify_position": commands.modify_position,
-}
 
 
 class Child:
@@ -45,8 +30,7 @@ class Child:
         self._kind = kind
         self._lock_file = lock_file
         self._answers = answers
-        self._terminal: Terminal | None = None
-        self._session: Session | None = None
+        self._operations = Operations(open_terminal=self._open, announce=self._announce, timing=Timing())
 
     def serve(self, commands_from: int) -> None:
         """Answer commands until the adapter closes its end."""
@@ -54,46 +38,14 @@ class Child:
         while data := os.read(commands_from, CHUNK):
             frames.feed(data)
             while (message := frames.take()) is not None:
-                self._write(self._answer(message))
+                self._write(self._operations.answer(message))
 
-    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        number = message["number"]
-        try:
-            answer = self._run(number, message["operation"], message["arguments"])
-        except TerminalFault as fault:
-            return {"number": number, "fault": "terminal", "code": fault.code, "message": str(fault)}
-        except ImportError as missing:
-            return {"number": number, "fault": "terminal", "code": 0, "message": f"no terminal package: {missing}"}
-        except TerminalBusy as busy:
-            return {"number": number, "fault": "terminal", "code": 0, "message": str(busy)}
-        except AccountMismatch as mismatch:
-            return {"number": number, "fault": "mismatch", "code": 0, "message": str(mismatch)}
-        except Exception:  # noqa: BLE001  # the adapter reports it; a child that died here would hide the reason
-            return {"number": number, "fault": "defect", "code": 0, "message": traceback.format_exc()}
-        return {"number": number, "answer": answer}
+    def _open(self, path: str | None, lease_number: int) -> Terminal:
+        TerminalLock(self._lock_file, lease_number=lease_number).hold()
+        return open_terminal(self._kind, path)
 
-    def _run(self, number: int, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if operation == "connect":
-            return self._connect(**arguments)
-        session = self._session
-        assert session is not None, "the adapter connects a child before it asks anything of it"
-        if operation == "submit":
-            submission = sending.Submission(**arguments)
-            return sending.submit(session, submission, lambda: self._write({"number": number, "sending": True}))
-        if operation in COMMANDS:
-            return COMMANDS[operation](session, **arguments)
-        return session.guarded(lambda: READS[operation](session, **arguments))
-
-    def _connect(
-        self, *, pin: dict[str, Any], password: str | None, path: str | None, lease_number: int
-    ) -> dict[str, Any]:
-        if self._terminal is None:
-            TerminalLock(self._lock_file, lease_number=lease_number).hold()
-            self._terminal = open_terminal(self._kind, path)
-        session = Session(terminal=self._terminal, pin=Pin(**pin), password=password, lease_number=lease_number)
-        found = session.attach()
-        self._session = session
-        return found
+    def _announce(self, number: int) -> None:
+        self._write({"number": number, "sending": True})
 
     def _write(self, message: dict[str, Any]) -> None:
         data = memoryview(encode(message))

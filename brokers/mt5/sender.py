@@ -39,6 +39,14 @@ class CallFailed(Exception):
         self.code = code
 
 
+def content(message: dict[str, Any]) -> dict[str, Any]:
+    """What an answer holds; raises CallFailed for one that says why there is none."""
+    if "fault" in message:
+        raise CallFailed(message["fault"], message["code"], message["message"])
+    answer: dict[str, Any] = message["answer"]
+    return answer
+
+
 class Sender:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None, "the child is started with pipes"
@@ -121,10 +129,7 @@ class Sender:
             if not data:
                 raise EOFError("the pipe is closed")
             self._frames.feed(data)
-        if "fault" in message:
-            raise CallFailed(message["fault"], message["code"], message["message"])
-        answer: dict[str, Any] = message["answer"]
-        return answer
+        return content(message)
 
     def _take(self) -> dict[str, Any] | None:
         """The next answer; announcements on the way are noted."""

@@ -6,7 +6,6 @@
 3. After it was called nothing but the terminal's own answer decides; an error of ours leaves the outcome unknown.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +52,8 @@ def submit(session: Session, submission: Submission, announce: Callable[[], None
     prepared = session.guarded(lambda: _prepare(session, submission))
     if not isinstance(prepared, Prepared):
         return prepared
-    if time.time() > submission.submit_by:
-        late = time.time() - submission.submit_by
+    late = session.timing.time() - submission.submit_by
+    if late > 0:
         return checks.refused("submit_deadline", late_ms=round(late * 1000))
     announce()
     try:
@@ -96,7 +95,7 @@ def _positions(session: Session, magic: int) -> list[Struct]:
 def _prepare(session: Session, submission: Submission) -> Prepared | Struct:
     found = evidence(session, submission)
     symbol = session.symbol(submission.request["symbol"])
-    tick, read_at = session.tick(submission.request["symbol"]), time.time()
+    tick, read_at = session.tick(submission.request["symbol"]), session.timing.time()
     seen = {"tick": tick, "tick_read_at": read_at}
     if found is not None:
         return found | seen
@@ -155,7 +154,7 @@ def _send(session: Session, submission: Submission, prepared: Prepared) -> Struc
         reply = session.terminal.call("order_send", prepared.request | {"type_filling": mode})
         if reply.value is None or reply.value["retcode"] != INVALID_FILL:
             break
-        if time.time() > submission.submit_by:
+        if session.timing.time() > submission.submit_by:
             break
     answer: Struct = {
         "stage": "sent",
@@ -184,7 +183,7 @@ def _send(session: Session, submission: Submission, prepared: Prepared) -> Struc
 
 def _read_back(session: Session, submission: Submission, result: Struct) -> Struct:
     """The order and its deals as the account shows them, waiting a little for those that an execution promises."""
-    give_up_at = time.monotonic() + READ_BACK_SECONDS
+    give_up_at = session.timing.monotonic() + READ_BACK_SECONDS
     pause = 0.001
     while True:
         order = _order(session, submission, result["order"])
@@ -194,9 +193,9 @@ def _read_back(session: Session, submission: Submission, result: Struct) -> Stru
             submission.request["action"] == Action.DEAL and verdict(result["retcode"]) is not Verdict.ACCEPTED
         )
         shown = order is not None and _complete(order, deals, promised=promised)
-        if shown or not promised or time.monotonic() >= give_up_at:
+        if shown or not promised or session.timing.monotonic() >= give_up_at:
             return {"order": order, "deals": deals}
-        time.sleep(pause)
+        session.timing.sleep(pause)
         pause *= 2
 
 

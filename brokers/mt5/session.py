@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from brokers.mt5.history import History
 from brokers.mt5.retcodes import IPC_LOST
 from brokers.mt5.terminals import Terminal, TerminalFault
+from brokers.mt5.timing import Timing
 
 T = TypeVar("T")
 Struct = dict[str, Any]
@@ -40,6 +41,7 @@ class Session:
     pin: Pin
     password: str | None = field(repr=False)
     lease_number: int
+    timing: Timing = field(default_factory=Timing)
     history: History = field(default_factory=History)
     selected: set[str] = field(default_factory=set)
     # Magic numbers under which this child sent something that was not refused.

@@ -6,8 +6,10 @@ Unlike the package it lets other threads run while it waits; a caller must not r
 import functools
 import os
 import socket
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from brokers.simulator import constants as mt5
 from brokers.simulator.wire import HEADER_BYTES, BadFrame, body_length, decode, encode
@@ -17,6 +19,7 @@ DEFAULT_PORT = 18813
 CONNECT_SECONDS_MIN = 0.1
 OK = (mt5.RES_S_OK, "Success")
 SEND_FAILED = (mt5.RES_E_INTERNAL_FAIL_SEND, "IPC send failed")
+RECEIVE_FAILED = (mt5.RES_E_INTERNAL_FAIL_RECEIVE, "IPC recv failed")
 OUT_OF_STEP = (mt5.RES_E_INTERNAL_FAIL, "IPC call failed")
 NO_CONNECTION = (mt5.RES_E_INTERNAL_FAIL_CONNECT, "No IPC connection")
 
@@ -80,42 +83,66 @@ def fails_with(failure: Any) -> Callable[[Call], Call]:
     return decorate
 
 
-class Connection:
-    """Frames over one TCP connection; a failure closes it for good."""
+class Pipe(ABC):
+    """Numbered calls and their answers, with the codes that the package uses for a broken pipe."""
 
-    def __init__(self, address: Address, *, connect_seconds: float) -> None:
-        """Raises OSError when nobody listens there."""
-        self._socket = socket.create_connection(address, timeout=connect_seconds)
-        self._socket.settimeout(None)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self) -> None:
         self._calls = 0
 
     def ask(self, op: str, args: dict[str, Any]) -> Any:
-        """Raises TerminalError, with the codes that the package uses for a broken pipe."""
+        """Raises TerminalError for a call that failed."""
         self._calls += 1
-        try:
-            self._refuse_closed()
-            self._socket.sendall(encode({"id": self._calls, "op": op, "args": args}))
-        except OSError as error:
-            raise PipeBroken(*SEND_FAILED) from error
-        try:
-            answer = decode(self._read(body_length(self._read(HEADER_BYTES))))
-        except (OSError, EOFError) as error:
-            raise PipeBroken(mt5.RES_E_INTERNAL_FAIL_RECEIVE, "IPC recv failed") from error
-        except BadFrame as error:
-            raise PipeBroken(*OUT_OF_STEP) from error
+        answer = self._exchange({"id": self._calls, "op": op, "args": args})
         if answer.get("id") != self._calls:
             raise TerminalError(*OUT_OF_STEP)
         if "crash" in answer:
-            os._exit(answer["crash"])
+            self._crash(answer["crash"])
         if "broken" in answer:
             raise PipeBroken(*answer["broken"])
         if "error" in answer:
             raise TerminalError(*answer["error"])
         return answer["ok"]
 
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Raises PipeBroken."""
+
+    @abstractmethod
+    def _crash(self, status: int) -> NoReturn:
+        """End the process that made the call."""
+
+
+class Connection(Pipe):
+    """Frames over one TCP connection; a failure closes it for good."""
+
+    def __init__(self, address: Address, *, connect_seconds: float) -> None:
+        """Raises OSError when nobody listens there."""
+        super().__init__()
+        self._socket = socket.create_connection(address, timeout=connect_seconds)
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def close(self) -> None:
         self._socket.close()
+
+    def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._refuse_closed()
+            self._socket.sendall(encode(message))
+        except OSError as error:
+            raise PipeBroken(*SEND_FAILED) from error
+        try:
+            return decode(self._read(body_length(self._read(HEADER_BYTES))))
+        except (OSError, EOFError) as error:
+            raise PipeBroken(*RECEIVE_FAILED) from error
+        except BadFrame as error:
+            raise PipeBroken(*OUT_OF_STEP) from error
+
+    def _crash(self, status: int) -> NoReturn:
+        os._exit(status)
 
     def _refuse_closed(self) -> None:
         """A pipe that the terminal has closed fails on writing, so nothing was sent (facts §1.3)."""
@@ -139,11 +166,16 @@ class Connection:
         return bytes(parts)
 
 
-class Session:
-    """Connection, last error and lease number of this process."""
+def over_tcp(address: Address, timeout_seconds: float) -> Pipe:
+    return Connection(address, connect_seconds=timeout_seconds)
 
-    def __init__(self) -> None:
-        self._connection: Connection | None = None
+
+class Session:
+    """Connection, last error and lease number of this process; `dial` makes the connection."""
+
+    def __init__(self, dial: Callable[[Address, float], Pipe] = over_tcp) -> None:
+        self._dial = dial
+        self._connection: Pipe | None = None
         self.error: tuple[int, str] = OK
         self.fence: int | None = None
 
@@ -155,7 +187,7 @@ class Session:
         """Closes an existing connection first."""
         self.disconnect()
         try:
-            self._connection = Connection(address, connect_seconds=max(timeout_seconds, CONNECT_SECONDS_MIN))
+            self._connection = self._dial(address, max(timeout_seconds, CONNECT_SECONDS_MIN))
         except OSError as error:
             reason = error.strerror or str(error)
             raise TerminalError(
@@ -180,3 +212,15 @@ class Session:
 
 
 session = Session()
+
+
+@contextmanager
+def acting(client: Session) -> Iterator[None]:
+    """Have the calls of this process go over another session meanwhile, as if they were another process's."""
+    own = dict(vars(session))
+    vars(session).update(vars(client))
+    try:
+        yield
+    finally:
+        vars(client).update(vars(session))
+        vars(session).update(own)

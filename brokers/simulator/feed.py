@@ -77,14 +77,18 @@ class Feed:
             if self._recording is not None:
                 group.create_task(self._play(*self._recording))
 
+    def beat(self) -> None:
+        """The next tick of every symbol that flows, and what time brings about."""
+        for name, walk in self._walks.items():
+            if self._flows(name):
+                self._terminal.on_tick(name, *walk.next())
+        self._terminal.on_beat()
+
     async def _beat(self) -> None:
         kept_at = 0
         while True:
             await asyncio.sleep(self._interval)
-            for name, walk in self._walks.items():
-                if self._flows(name):
-                    self._terminal.on_tick(name, *walk.next())
-            self._terminal.on_beat()
+            self.beat()
             now = self._terminal.clock.now()
             if now != kept_at:
                 kept_at = now

@@ -43,10 +43,12 @@ class Link(asyncio.Protocol):
             self.close()
 
     def send(self, answer: Answer) -> None:
-        if self._transport is not None:
-            skewed = {**answer, "id": answer["id"] - 1} if self.skewed else answer
-            self._transport.write(encode(skewed))
+        self._write({**answer, "id": answer["id"] - 1} if self.skewed else answer)
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def _write(self, answer: Answer) -> None:
+        if self._transport is not None:
+            self._transport.write(encode(answer))

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from brokers.simulator import constants as mt5
 from brokers.simulator.client import SEND_FAILED
@@ -36,15 +36,29 @@ CRASH_STATUS = 70
 FAILURES = {mt5.RES_E_FAIL: "Call failed", mt5.RES_E_NO_MEMORY: "Out of memory", mt5.RES_E_NOT_FOUND: "Not found"}
 
 
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class CallLater(Protocol):
+    def __call__(self, seconds: float, act: Callable[[], object], /) -> Timer:
+        """Have something happen after so many seconds, unless it is cancelled before."""
+
+
+def by_the_loop(seconds: float, act: Callable[[], object], /) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, act)
+
+
 class Server:
     """Dispatches calls; every call of the package passes the terminal's faults exactly once."""
 
-    def __init__(self, terminal: Terminal, feed: Feed) -> None:
+    def __init__(self, terminal: Terminal, feed: Feed, *, call_later: CallLater = by_the_loop) -> None:
         self._terminal = terminal
+        self._call_later = call_later
         self._queries = Queries(terminal).calls
         own = ("initialize", "login", "fence", ORDER_SEND)
         self._controls = Controls(terminal, feed, calls=frozenset((*own, *self._queries))).calls
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self.links: set[Link] = set()
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
@@ -92,7 +106,7 @@ class Server:
         match fault:
             case Delay(ms=ms):
                 assert answer is not None, "a delayed call is carried out"
-                asyncio.get_running_loop().call_later(ms / 1000, link.send, answer)
+                self._call_later(ms / 1000, partial(link.send, answer))
             case AnswerLost():
                 link.hung = True
                 link.close()
@@ -204,7 +218,7 @@ class Server:
         due_msc = self._terminal.next_due_utc_msc()
         if due_msc is not None:
             wait = max(0, due_msc - self._terminal.clock.utc_msc()) / 1000
-            self._timer = asyncio.get_running_loop().call_later(wait, self._keep_promises)
+            self._timer = self._call_later(wait, self._keep_promises)
 
     def _keep_promises(self) -> None:
         self._timer = None

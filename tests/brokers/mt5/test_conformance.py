@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from brokers.mt5.adapter import Mt5Broker
+from brokers.mt5.adapter import Mt5Broker, open_broker
 from brokers.protocol import CommandDone
 from brokers.simulator.control import Control
 from brokers.simulator.faults import AnswerLost, Delay, DoneLater, Fault, Hang, Placed, Reject
@@ -38,7 +38,7 @@ def mt5_broker(folder: Path, **fields: Any) -> Mt5Broker:
         "lock_file": folder / "terminal.lock",
         "lease_number": 1,
     }
-    return Mt5Broker(**(given | fields))
+    return open_broker(**(given | fields))
 
 
 @pytest.fixture(scope="class")
