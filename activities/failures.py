@@ -25,7 +25,8 @@ from domain.errors import (
 # A repeat helps where time mends the cause; the others are decisions, and asking again gets the same one.
 REPEAT_HELPS: dict[type[PipelineError], bool] = {
     AccountNotFound: False,
-    BrokerMismatch: False,
+    # The terminal is logged in to its own account again by a person, or by the next attachment.
+    BrokerMismatch: True,
     BrokerUnavailable: True,
     CommandConflict: False,
     IllegalTransition: False,

@@ -34,11 +34,14 @@ BOOKED_ONCE = Law(
         WHERE (f.volume, f.profit, f.commission, f.swap, f.fee)
            IS DISTINCT FROM (a.volume, a.profit, a.commission, a.swap, a.fee)
         """,
+        # A broker settles a cancelled fill of a position by trades of its own; until then closed is not opened.
         """
         SELECT format('trade %s has closed %s lots more of position %s than it opened', a.trade_id,
                       sum(CASE a.role WHEN 'close' THEN a.volume ELSE -a.volume END), f.position_id)
         FROM fill_allocations a JOIN fills f ON f.id = a.fill_id
-        WHERE a.trade_id IS NOT NULL AND a.role IN ('open', 'close')
+        WHERE a.trade_id IS NOT NULL AND a.role IN ('open', 'close') AND NOT EXISTS (
+            SELECT FROM fills c
+            WHERE c.account_id = f.account_id AND c.position_id = f.position_id AND c.kind = 'cancelled')
         GROUP BY a.trade_id, f.account_id, f.position_id
         HAVING sum(CASE a.role WHEN 'close' THEN a.volume ELSE -a.volume END) > 0
         """,

@@ -188,7 +188,9 @@ DURABLE = Law(
              'without a reservation'),
             (t.state IN ('working', 'partially_filled', 'filled') AND t.broker_order_id IS NULL,
              'without the number of its order'),
-            (t.state = 'filled' AND t.filled_volume < t.volume, 'though only in part'),
+            -- The broker may cancel a fill afterwards: what is filled then is in the books, not in the state.
+            (t.state = 'filled' AND t.filled_volume < t.volume AND NOT EXISTS (
+                SELECT FROM fills f WHERE f.trade_id = t.id AND f.kind = 'cancelled'), 'though only in part'),
             (t.state = 'denied' AND t.denials = '[]', 'and no gate says why'),
             (t.workflow_id <> concat('trade-', t.user_id, '-', t.client_order_id),
              'under the workflow of another order: ' || t.workflow_id)

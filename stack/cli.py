@@ -5,7 +5,7 @@ import sys
 import typer
 
 from settings import SettingsError
-from stack import demo, sim_commands, stack_commands, trading_commands, user_commands, verification
+from stack import chaos_commands, demo, sim_commands, stack_commands, trading_commands, user_commands, verification
 from stack.errors import StackError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(verification.app)
 app.add_typer(demo.app)
 app.add_typer(user_commands.app, name="user")
 app.add_typer(sim_commands.app, name="sim")
+app.add_typer(chaos_commands.app)
 
 
 def main() -> None:

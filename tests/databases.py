@@ -1,126 +1,27 @@
-"""A PostgreSQL server for the tests and databases cloned from one migrated template."""
+"""The PostgreSQL server of the tests and databases cloned from its template: those of `stack.scratch`."""
 
-import os
-import sys
-import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process, create_subprocess_exec
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
+from stack.scratch import (
+    FAST,
+    PASSWORDS,
+    ROLES,
+    SUPERUSER_PASSWORD,
+    TEMPLATE,
+    Database,
+    cloned_database,
+    make_template,
+    running_postgres,
+    start_postgres,
+)
 
-import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-
-from db.bootstrap import ensure_database
-from stack.postgres import Postgres, accepts_connections, prepare_data
-from stack.tether import tethered
-from tests.waiting import free_port, until
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-TEMPLATE = "nexus_template"
-ROLES = ("owner", "api", "pipeline", "broker", "sealer")
-PASSWORDS = {f"nexus_{role}": f"test-password-of-{role}" for role in ROLES}
-SUPERUSER_PASSWORD = "password-of-postgres"
-
-# Nothing here has to survive a power cut, so nothing is flushed to disk.
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
-
-
-@dataclass(kw_only=True)
-class Database:
-    """One migrated database of its own: a URL per role and engines that the fixture disposes."""
-
-    name: str
-    admin_url: str
-    urls: dict[str, str]
-    _engines: dict[str, AsyncEngine] = field(default_factory=dict)
-
-    def engine(self, role: str = "owner") -> AsyncEngine:
-        """The role's engine: owner, api, pipeline, broker or sealer; the same one each time."""
-        if role not in self._engines:
-            self._engines[role] = create_async_engine(self.urls[role])
-        return self._engines[role]
-
-    async def dispose(self) -> None:
-        for engine in self._engines.values():
-            await engine.dispose()
-
-
-@asynccontextmanager
-async def running_postgres() -> AsyncIterator[str]:
-    """A server in a temporary folder; yields the superuser's URL."""
-    with tempfile.TemporaryDirectory(prefix="nexus-postgres-") as folder:
-        server = Postgres(data=Path(folder) / "data", port=free_port())
-        await prepare_data(server, password=SUPERUSER_PASSWORD)
-        url = server.url(password=SUPERUSER_PASSWORD)
-        process = await start_postgres(server, options=FAST)
-        try:
-            await until(lambda: accepts_connections(url), what="PostgreSQL to accept connections")
-            yield url
-        finally:
-            process.terminate()
-            await process.wait()
-
-
-async def start_postgres(server: Postgres, *, options: dict[str, str] | None = None) -> Process:
-    log = server.data.with_name("postgres.log").open("ab")
-    with log:
-        return await create_subprocess_exec(
-            *tethered(server.command(options)),
-            cwd="/",
-            env={"PATH": os.defpath, "LC_ALL": "C"},
-            stdin=DEVNULL,
-            stdout=log,
-            stderr=STDOUT,
-            start_new_session=True,
-        )
-
-
-async def make_template(admin_url: str) -> None:
-    """Create the roles and a database with all migrations applied."""
-    await ensure_database(admin_url, database=TEMPLATE, passwords=PASSWORDS)
-    migration = await create_subprocess_exec(
-        *(sys.executable, "-m", "db.migrate"),
-        cwd=CHECKOUT,
-        env={"PATH": os.defpath, "PYTHONPATH": str(CHECKOUT), "DATABASE_URL": _url(admin_url, "owner", TEMPLATE)},
-        stdout=PIPE,
-        stderr=STDOUT,
-    )
-    output, _ = await migration.communicate()
-    assert migration.returncode == 0, f"db.migrate failed:\n{output.decode()}"
-
-
-@asynccontextmanager
-async def cloned_database(admin_url: str, *, name: str) -> AsyncIterator[Database]:
-    await _administer(admin_url, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" OWNER nexus_owner')
-    # Rights on a database itself are not copied from the template.
-    await ensure_database(admin_url, database=name, passwords=PASSWORDS)
-    database = Database(
-        name=name,
-        admin_url=_database_url(admin_url, name),
-        urls={role: _url(admin_url, role, name).replace("postgresql:", "postgresql+asyncpg:") for role in ROLES},
-    )
-    try:
-        yield database
-    finally:
-        await database.dispose()
-        await _administer(admin_url, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-async def _administer(admin_url: str, statement: str) -> None:
-    connection = await asyncpg.connect(admin_url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def _url(admin_url: str, role: str, database: str) -> str:
-    port = urlsplit(admin_url).port
-    return f"postgresql://nexus_{role}:{PASSWORDS[f'nexus_{role}']}@127.0.0.1:{port}/{database}"
-
-
-def _database_url(admin_url: str, database: str) -> str:
-    return urlsplit(admin_url)._replace(path=f"/{database}").geturl()
+__all__ = [
+    "FAST",
+    "PASSWORDS",
+    "ROLES",
+    "SUPERUSER_PASSWORD",
+    "TEMPLATE",
+    "Database",
+    "cloned_database",
+    "make_template",
+    "running_postgres",
+    "start_postgres",
+]

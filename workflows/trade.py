@@ -206,13 +206,17 @@ class TradeWorkflow:
         return await self._read()
 
     async def _search(self) -> TradeProgress:
-        return self._take(
-            await workflow.execute_activity_method(
-                SenderActivities.search,
-                SearchTrade(trade_id=self._intent.trade_id),
-                **at_broker(BROKER_REPEATABLE, queue=self._queue, summary="search for the order"),
-            )
-        )
+        """One search; a trade whose outcome is unknown is never given up because a search failed."""
+        options = at_broker(BROKER_REPEATABLE, queue=self._queue, summary="search for the order")
+        step = SearchTrade(trade_id=self._intent.trade_id)
+        try:
+            found = await workflow.execute_activity_method(SenderActivities.search, step, **options)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning("a search ended without an answer: %s", error.cause)
+            return self._known()
+        return self._take(found)
 
     async def _await_fills(self) -> TradeProgress:
         """Wait until the feed booked something; the slow poll is for a signal that got lost."""

@@ -1,0 +1,89 @@
+"""The matrix: every step of a trade's life, and everything that can befall it.
+
+A cell's place in the list is its number; seed `s` plays the cell `s mod N`, so that any N seeds in a row play all.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from brokers.simulator.fault_wire import KINDS
+from brokers.simulator.faults import Event, TransportFault, ViewFault
+
+
+class Step(StrEnum):
+    """As the activities are named; `close` is a submit that closes a position, `feed` one round of `follow`."""
+
+    ACCEPT = "accept"
+    RESERVE = "reserve"
+    REFRESH = "refresh"
+    SUBMIT = "submit"
+    CLOSE = "close"
+    GIVE_UP_SENDING = "give_up_sending"
+    SEARCH = "search"
+    DECIDE = "decide"
+    FEED = "feed"
+    READ_PROGRESS = "read_progress"
+    CANCEL = "cancel_order"
+    MODIFY = "modify_order"
+    SETTLE = "settle"
+
+
+class Blow(StrEnum):
+    """What befalls the process or the books of a step."""
+
+    KILL_BEFORE = "killed before"
+    KILL_WITHIN = "killed within"
+    KILL_AFTER = "killed after"
+    DUPLICATE = "run twice at once"
+    DELAY = "delayed"
+    FREEZE = "frozen, then woken"
+    BOOKS_AWAY = "books away"
+    COMMIT_UNKNOWN = "commit's answer lost"
+    RESET = "workflow reset after"
+
+
+class CallBlow(StrEnum):
+    """What befalls a single call of the terminal, beyond what a terminal does by itself."""
+
+    KILL_BEFORE_CALL = "killed before a call"
+    KILL_AFTER_CALL = "killed after a call"
+    WRONG_ANSWER = "wrong answer"
+
+
+AT_BROKER = frozenset({Step.REFRESH, Step.SUBMIT, Step.CLOSE, Step.SEARCH, Step.FEED, Step.CANCEL, Step.MODIFY})
+SENDING = frozenset({Step.SUBMIT, Step.CLOSE, Step.CANCEL, Step.MODIFY})
+# A feed has no workflow of a trade behind it.
+NO_WORKFLOW = frozenset({Blow.RESET, Blow.DUPLICATE})
+ON_READS = tuple(name for name, kind in KINDS.items() if issubclass(kind, TransportFault | ViewFault | Event))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """`fault` names a kind of the simulated terminal's; a blow and a fault never come together."""
+
+    step: Step
+    blow: Blow | CallBlow | None = None
+    fault: str | None = None
+
+    @property
+    def befalls(self) -> str:
+        return str(self.blow or self.fault)
+
+
+def _cells() -> tuple[Cell, ...]:
+    cells = []
+    for step in Step:
+        blows = [blow for blow in Blow if step is not Step.FEED or blow not in NO_WORKFLOW]
+        cells += [Cell(step=step, blow=blow) for blow in blows]
+        if step in AT_BROKER:
+            cells += [Cell(step=step, blow=blow) for blow in CallBlow]
+            names = tuple(KINDS) if step in SENDING else ON_READS
+            cells += [Cell(step=step, fault=name) for name in names]
+    return tuple(cells)
+
+
+CELLS = _cells()
+
+
+def cell_of(seed: int) -> Cell:
+    return CELLS[seed % len(CELLS)]
