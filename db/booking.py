@@ -16,7 +16,7 @@ from db.tables import instruments, risk_reservations
 from db.trades import Trade
 from domain.fills import Fill
 from domain.money import Lots, Price, round_against_us, round_to_nearest
-from domain.orders import FINAL_STATES, BrokerOrder, points_worse
+from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent, points_worse
 from domain.reservations import Amounts
 from domain.trades import event_from_books
 
@@ -76,11 +76,18 @@ async def _apply(
     if booked is None and trade.state in FINAL_STATES and trade.progress.broker_order_id is not None:
         # Its order tells nothing new of a trade that has ended.
         return trade
-    filled, price = await fills.executed(connection, trade.id)
+    executed = await fills.executed(connection, trade.id)
     event = event_from_books(
-        trade.state, order=order, filled=filled, booked=trade.progress.filled_volume, volume=trade.intent.volume
+        trade.state,
+        order=order,
+        filled=executed.volume,
+        cancelled=executed.cancelled,
+        booked=trade.progress.filled_volume,
+        volume=trade.intent.volume,
     )
-    changes = await _changes(connection, trade, order=order, booked=booked, filled=filled, price=price)
+    changes = await _changes(
+        connection, trade, order=order, booked=booked, filled=executed.volume, price=executed.price
+    )
     if booked is not None:
         await _recalculate(connection, trade, booked)
     if event is None:
@@ -94,7 +101,22 @@ async def _apply(
             changes=changes,
             detail=changes,
         )
+    if event is OrderEvent.CANCELLED and order is not None and order.state is BrokerOrderState.FILLED:
+        changes["reason"] = "fills_cancelled"
+        await _alert_cancelled_fills(connection, trade, executed.cancelled)
     return await trades.advance(connection, trade, event, actor=actor, changes=changes, detail=changes)
+
+
+async def _alert_cancelled_fills(connection: AsyncConnection, trade: Trade, cancelled: Lots) -> None:
+    await raise_alert(
+        connection,
+        "fills_cancelled",
+        key=f"fills_cancelled:{trade.id}",
+        severity="critical",
+        summary=f"{trade.intent}: the broker filled the order and cancelled {cancelled} lots of it again",
+        account_id=trade.intent.account_id,
+        trade_id=trade.id,
+    )
 
 
 async def _changes(

@@ -76,11 +76,22 @@ _STANDING = (
 )
 
 _EXECUTED = text("""
-    SELECT coalesce(sum(volume), 0) AS volume, sum(volume * price) / nullif(sum(volume), 0) AS price
+    SELECT coalesce(sum(volume) FILTER (WHERE kind = 'trade'), 0) AS volume,
+           sum(volume * price) FILTER (WHERE kind = 'trade')
+               / nullif(sum(volume) FILTER (WHERE kind = 'trade'), 0) AS price,
+           coalesce(sum(volume) FILTER (WHERE kind = 'cancelled'), 0) AS cancelled
     FROM (SELECT DISTINCT ON (ticket) volume, price, kind FROM fills
           WHERE trade_id = :trade_id ORDER BY ticket, revision DESC) f
-    WHERE kind = 'trade'
 """)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executed:
+    """What is booked for a trade's orders: lots, their average price, and lots that the broker cancelled again."""
+
+    volume: Lots
+    price: Price | None
+    cancelled: Lots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +153,13 @@ async def book(
     return Booked(fill_id=fill_id, fill=fill, trade_id=maker)
 
 
-async def executed(connection: AsyncConnection, trade_id: UUID) -> tuple[Lots, Price | None]:
-    """The lots booked for a trade's orders, and their average price."""
+async def executed(connection: AsyncConnection, trade_id: UUID) -> Executed:
     row = (await connection.execute(_EXECUTED, {"trade_id": trade_id})).one()
-    return Lots(row.volume), None if row.price is None else Price(row.price)
+    return Executed(
+        volume=Lots(row.volume),
+        price=None if row.price is None else Price(row.price),
+        cancelled=Lots(row.cancelled),
+    )
 
 
 async def maker_of(connection: AsyncConnection, account_id: UUID, fill: Fill) -> trades.Trade | None:

@@ -46,12 +46,19 @@ _ENDED = {
 
 
 def event_from_books(
-    state: OrderState, *, order: BrokerOrder | None, filled: Lots, booked: Lots, volume: Lots
+    state: OrderState,
+    *,
+    order: BrokerOrder | None,
+    filled: Lots,
+    cancelled: Lots,
+    booked: Lots,
+    volume: Lots,
 ) -> OrderEvent | None:
     """What the broker's books mean to a trade in `state`; None if they say nothing new.
 
     `filled` lots have been booked, `booked` of them were known to the trade before. An order that the broker
-    shows as filled moves the trade only by its fills: until they are booked there is nothing to account for.
+    shows as filled moves the trade only by its fills: until they are booked there is nothing to account for. Of
+    fills that the broker itself cancelled again, `cancelled` lots, nothing more will come.
     """
     if filled > booked:
         return fill_event(state, filled=filled, volume=volume)
@@ -62,6 +69,8 @@ def event_from_books(
         # An order that was filled in part is never "rejected": the broker took it, and the rest is cancelled.
         taken = filled > 0 or state is OrderState.PARTIALLY_FILLED
         return OrderEvent.CANCELLED if taken and ended is OrderEvent.REJECTED else ended
+    if order.state is BrokerOrderState.FILLED and cancelled > 0 and filled + cancelled >= volume:
+        return OrderEvent.CANCELLED
     if state in {OrderState.PENDING, OrderState.UNRESOLVED}:
         return OrderEvent.PLACED
     return None

@@ -25,10 +25,15 @@ ENDED = (BrokerOrderState.CANCELLED, BrokerOrderState.EXPIRED, BrokerOrderState.
 
 
 def seen(
-    state: OrderState, order: BrokerOrderState | None, *, filled: Lots = NONE, booked: Lots = NONE
+    state: OrderState,
+    order: BrokerOrderState | None,
+    *,
+    filled: Lots = NONE,
+    cancelled: Lots = NONE,
+    booked: Lots = NONE,
 ) -> OrderEvent | None:
     record = None if order is None else make_order(state=order)
-    return event_from_books(state, order=record, filled=filled, booked=booked, volume=FULL)
+    return event_from_books(state, order=record, filled=filled, cancelled=cancelled, booked=booked, volume=FULL)
 
 
 # What is booked and what the state says belong together: a filled trade is full, a rejected one empty.
@@ -78,6 +83,18 @@ def test_an_order_that_the_broker_has_was_placed(state: OrderState, order: Broke
 def test_a_working_order_that_works_is_no_news() -> None:
     assert seen(OrderState.WORKING, BrokerOrderState.WORKING) is None
     assert seen(OrderState.WORKING, None) is None
+
+
+def test_an_order_whose_fills_the_broker_cancelled_again_ends_with_what_is_left() -> None:
+    filled = BrokerOrderState.FILLED
+    assert seen(OrderState.WORKING, filled, cancelled=FULL) is OrderEvent.CANCELLED
+    assert seen(OrderState.UNRESOLVED, filled, cancelled=FULL) is OrderEvent.CANCELLED
+    assert (
+        seen(OrderState.PARTIALLY_FILLED, filled, filled=HALF, booked=HALF, cancelled=HALF) is OrderEvent.CANCELLED
+    )
+    assert seen(OrderState.WORKING, filled, cancelled=HALF) is None, "the other half may still be booked"
+    assert seen(OrderState.WORKING, BrokerOrderState.WORKING, cancelled=FULL) is None, "more may follow"
+    assert seen(OrderState.FILLED, filled, cancelled=FULL) is None
 
 
 @pytest.mark.parametrize("order", ENDED)
