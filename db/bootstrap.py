@@ -28,8 +28,22 @@ async def ensure_database(admin_url: str, *, database: str, passwords: dict[str,
         quoted = '"' + database.replace('"', '""') + '"'
         if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", database):
             await connection.execute(f"CREATE DATABASE {quoted} OWNER nexus_owner")
-        await connection.execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
-        for role in ROLES:
-            await connection.execute(f"GRANT CONNECT ON DATABASE {quoted} TO {role}")
+        await _open_to_roles(connection, quoted)
     finally:
         await connection.close()
+
+
+async def clone_database(admin_url: str, *, template: str, database: str) -> None:
+    """Copy a migrated database that nobody is connected to; rights on it are not copied, so given anew."""
+    connection = await asyncpg.connect(admin_url)
+    try:
+        await connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}" OWNER nexus_owner')
+        await _open_to_roles(connection, f'"{database}"')
+    finally:
+        await connection.close()
+
+
+async def _open_to_roles(connection: asyncpg.Connection, quoted: str) -> None:
+    await connection.execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
+    for role in ROLES:
+        await connection.execute(f"GRANT CONNECT ON DATABASE {quoted} TO {role}")

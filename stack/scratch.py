@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from db.bootstrap import ensure_database
+from db.bootstrap import clone_database, ensure_database
 from stack.errors import StackError
 from stack.postgres import Postgres, accepts_connections, prepare_data
 from stack.state import CHECKOUT
@@ -111,9 +111,7 @@ async def make_template(admin_url: str, *, before_migrations: Sequence[str] = ()
 
 @asynccontextmanager
 async def cloned_database(admin_url: str, *, name: str, search_path: str | None = None) -> AsyncIterator[Database]:
-    await _administer(admin_url, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" OWNER nexus_owner')
-    # Rights on a database itself are not copied from the template.
-    await ensure_database(admin_url, database=name, passwords=PASSWORDS)
+    await clone_database(admin_url, template=TEMPLATE, database=name)
     database = Database(
         name=name,
         admin_url=_database_url(admin_url, name),

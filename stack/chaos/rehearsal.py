@@ -4,24 +4,19 @@ Everything that is left to chance is drawn from the seed, and nothing depends on
 machine is, so that the same seed is the same run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
-from typing import Any
 from uuid import UUID
-
-from sqlalchemy import text
 
 from brokers.simulator.account import MarginMode as TerminalMarginMode
 from brokers.simulator.chaos import Chaos
 from brokers.simulator.faults import ClockStepped
-from brokers.simulator.records import Deal, Order
 from db.seed import NewAccount, let_trade, seed_account
 from db.users import NewUser, Role, add_user
-from db.verify import verify
 from domain.positions import MarginMode
 from stack.chaos.baton import Baton, Turn
 from stack.chaos.blows import Blows
@@ -29,10 +24,15 @@ from stack.chaos.broker_side import LOGIN, SERVER_NAME, BrokerSide
 from stack.chaos.cells import Cell, cell_of
 from stack.chaos.child import Machine
 from stack.chaos.clock import VirtualClock
+from stack.chaos.executions import Execution
 from stack.chaos.hosts import BrokerHost, PipelineHost, World
+from stack.chaos.judgement import Judgement
 from stack.chaos.scenes import Story
 from stack.chaos.temporal import Temporal
-from stack.chaos.verdicts import Fault, Violation, judge_deals, judge_positions, judge_trade, truth_of
+from stack.chaos.verdicts import (
+    Fault,
+    Violation,
+)
 from stack.scratch import Database
 
 # A Monday at noon in London, so that sessions are open and a run of minutes crosses no day.
@@ -255,48 +255,28 @@ class Rehearsal:
         return account_id, user_id
 
     async def _judge(self, account_id: UUID) -> Outcome:
-        store = self._world.side.store
-        orders, deals = store.select(Order), store.select(Deal)
-        trades = await self._rows("SELECT * FROM trade_ledger WHERE account_id = :id ORDER BY magic", account_id)
-        fills = await self._rows("SELECT * FROM current_fills WHERE account_id = :id", account_id)
-        shown = await self._rows("SELECT * FROM broker_positions WHERE account_id = :id", account_id)
-        violations = [
-            violation
-            for trade in trades
-            for violation in judge_trade(trade, truth_of(trade["magic"], orders, deals))
-        ]
-        violations += judge_deals(deals, fills)
-        violations += judge_positions(
-            {p.identifier: p.lots for p in self._world.side.terminal.books.positions.values()},
-            {row["position_id"]: row["volume"] for row in shown},
+        books = Judgement(
+            database=self._database,
+            account_id=account_id,
+            side=self._world.side,
+            broken_before=self._broken_before,
         )
-        violations += [
-            Violation(fault=Fault.DEFECT, what=f"{e.workflow_id} failed: {e.failure.message}")
-            for e in self._world.temporal.executions.values()
-            if e.failure is not None
+        states, violations = await books.pronounce()
+        defects = [
+            *(f"{e.workflow_id} failed: {e.failure.message}" for e in self._ended() if e.failure is not None),
+            *self._world.baton.defects,
         ]
-        violations += [Violation(fault=Fault.DEFECT, what=defect) for defect in self._world.baton.defects]
-        violations += await self._laws()
         return Outcome(
             seed=self._seed,
             cell=self._cell,
             struck=self._blows.struck,
-            states=tuple(trade["state"] for trade in trades),
-            violations=tuple(violations),
+            states=states,
+            violations=(*violations, *(Violation(fault=Fault.DEFECT, what=defect) for defect in defects)),
             trace=tuple(self._trace),
         )
 
-    async def _laws(self) -> list[Violation]:
-        async with self._database.engine("owner").connect() as connection:
-            results = await verify(connection)
-        broken = [f"law {result.law}: {what}" for result in results for what in result.violations]
-        return [Violation(fault=Fault.LAW, what=what) for what in broken if what not in self._broken_before]
-
-    async def _rows(self, statement: str, account_id: UUID) -> list[dict[str, Any]]:
-        async with self._database.engine("owner").connect() as connection:
-            return [
-                dict(row) for row in (await connection.execute(text(statement), {"id": account_id})).mappings()
-            ]
+    def _ended(self) -> Iterable[Execution]:
+        return self._world.temporal.executions.values()
 
 
 async def rehearse(seed: int, database: Database, *, broken_before: AbstractSet[str]) -> Outcome:

@@ -87,6 +87,12 @@ def judge_trade(trade: Mapping[str, Any], truth: Truth) -> list[Violation]:
     return found
 
 
+def judge_retraction(name: str, before: OrderState) -> Violation:
+    """A verdict of our own, `before`, that a fill has proven wrong since."""
+    what = f"trade {name} was {before}, and then a fill of its order came"
+    return Violation(fault=Fault.FALSE_VERDICT, what=what)
+
+
 def _fits(state: OrderState, trade: Mapping[str, Any], truth: Truth) -> bool:
     """Whether a final state is what the broker's books say."""
     if truth.lots >= trade["volume"]:

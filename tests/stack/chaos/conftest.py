@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
@@ -16,6 +17,6 @@ async def rehearsal_admin_url() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def rehearsal_books(rehearsal_admin_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    name = f"rehearsal_{abs(hash(request.node.nodeid))}"
+    name = f"rehearsal_{uuid5(NAMESPACE_URL, request.node.nodeid).hex}"
     async with cloned_database(rehearsal_admin_url, name=name, search_path=SEARCH_PATH) as database:
         yield database

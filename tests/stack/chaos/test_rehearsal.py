@@ -84,10 +84,10 @@ async def test_silence_taken_for_a_refusal_is_found_out(
 
     monkeypatch.setattr(Mt5Broker, "_outcome", hasty)
     found: set[Fault] = set()
-    for round_ in range(4):
+    for round_ in range(8):
         seed = seed_of(Cell(step=Step.SUBMIT, fault="answer_lost")) + round_ * len(CELLS)
         found |= faults(await played(seed, rehearsal_books))
-    assert found & {Fault.LOST, Fault.FALSE_VERDICT, Fault.LAW}
+    assert Fault.FALSE_VERDICT in found
 
 
 async def test_a_feed_that_overlooks_fills_is_found_out(
