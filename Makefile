@@ -53,6 +53,10 @@ format: $(VENV)/.dev ## Format the code
 bench: $(VENV)/.dev ## Measure a trade on the embedded stack against its floor
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.runtime ## Rehearse crashes by seed and judge the books: make chaos ARGS="--runs 10000"
+	@exec $(BIN)/nexus chaos $(ARGS)
+
 .PHONY: install
 install: $(VENV)/.runtime ## Install what `make up` needs
 

@@ -96,9 +96,13 @@ class SenderActivities:
                 return claimed
             attempt, request = claimed
             outcome = await self._sender.broker.submit(request)
-            return await until_committed(
+            progress = await until_committed(
                 self._engine, lambda connection: self._record(connection, attempt, outcome)
             )
+            if not progress.final:
+                # What follows at the broker, a fill above all, is worth a look before the next round.
+                self._sender.wake_feed.set()
+            return progress
 
     @activity.defn(name="search")
     async def search(self, step: SearchTrade) -> TradeProgress:

@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,12 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from stack.chaos.kills import Kill, kills_markdown
 from stack.chaos.matrix import Tally, markdown
+from stack.chaos.processes import household
 from stack.chaos.rehearsal import Outcome
 from stack.chaos.runs import cores, play, play_all, rehearsal_server
+from stack.chaos.verdicts import Violation
 from stack.errors import StackError
 
 app = typer.Typer()
@@ -26,16 +30,22 @@ def chaos(
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one per core")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the matrix to this Markdown file.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show every step of each run; for few runs.")] = False,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Kill the programs of a whole stack; seconds for each run.")
+    ] = False,
 ) -> None:
     """Play a trade under each seed's blow and judge the books; exits with 1 if any law was broken.
 
-    Needs nothing that runs: it starts a PostgreSQL of its own and ends it.
+    Needs nothing that runs: it starts what it needs in a temporary folder and ends it.
     """
     if report is not None and not report.parent.is_dir():
         raise StackError(f"--report: there is no folder {report.parent}")
     seeds = range(seed, seed + runs)
-    tally = Tally(first_seed=seed)
     console = Console(soft_wrap=True, highlight=False)
+    if processes:
+        _show_kills(*asyncio.run(_killed(seeds, console)), console, report)
+        return
+    tally = Tally(first_seed=seed)
     started = time.monotonic()
     if trace:
         asyncio.run(_traced(seeds, tally, console))
@@ -71,6 +81,29 @@ async def _counted(seeds: range, tally: Tally, console: Console, *, jobs: int) -
                 progress.advance(bar)
                 if outcome.violations:
                     _tell(outcome, console)
+
+
+async def _killed(seeds: range, console: Console) -> tuple[list[Kill], list[Violation]]:
+    kills = []
+    async with household() as stack:
+        for seed in seeds:
+            kills.append(await stack.run(seed))
+            console.print(str(kills[-1]))
+        violations = await stack.judge()
+    return kills, violations
+
+
+def _show_kills(
+    kills: Sequence[Kill], violations: Sequence[Violation], console: Console, report: Path | None
+) -> None:
+    for violation in violations:
+        console.print(f"{violation.fault}: {violation.what}")
+    console.print(f"{len(kills)} runs, {len(violations)} breaches")
+    if report is not None:
+        report.write_text(kills_markdown(kills, violations))
+        console.print(f"the table is in {report}")
+    if violations:
+        raise typer.Exit(1)
 
 
 def _tell(outcome: Outcome, console: Console) -> None:

@@ -43,13 +43,14 @@ async def up(plan: Plan, foreground: Foreground) -> None:
 
 
 async def _serve(plan: Plan, supervisor: Supervisor, foreground: Foreground) -> None:
-    credentials = await _start_all(plan, supervisor, foreground)
+    credentials = await start_all(plan, supervisor, foreground)
     plan.state.write_run_file(_running(plan, supervisor))
     await welcome(plan, credentials, foreground)
     await supervisor.watch()
 
 
-async def _start_all(plan: Plan, supervisor: Supervisor, foreground: Foreground) -> Sequence[Credential]:
+async def start_all(plan: Plan, supervisor: Supervisor, foreground: Foreground) -> Sequence[Credential]:
+    """Every program of the stack, one after the other; the users that were made for it."""
     if not plan.state.postgres.exists():
         foreground.say("making the PostgreSQL data folder")
     await prepare_data(plan.postgres, password=plan.secrets.read_or_make("postgres"))

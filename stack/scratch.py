@@ -62,7 +62,7 @@ class Database:
 async def running_postgres() -> AsyncIterator[str]:
     """A server in a temporary folder; yields the superuser's URL."""
     with tempfile.TemporaryDirectory(prefix="nexus-postgres-") as folder:
-        server = Postgres(data=Path(folder) / "data", port=_free_port())
+        server = Postgres(data=Path(folder) / "data", port=free_port())
         await prepare_data(server, password=SUPERUSER_PASSWORD)
         url = server.url(password=SUPERUSER_PASSWORD)
         process = await start_postgres(server, options=FAST)
@@ -133,7 +133,7 @@ async def _administer(admin_url: str, statement: str) -> None:
         await connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

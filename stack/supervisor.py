@@ -123,6 +123,19 @@ class Supervisor:
         await asyncio.wait({child.ended for child in self._children}, return_when=asyncio.FIRST_COMPLETED)
         self._raise_if_one_ended()
 
+    async def kill_one(self, name: str) -> None:
+        """End a program and all that it started, at once; it is then no longer watched."""
+        for child in [child for child in self._children if child.program.name == name]:
+            _signal_group(child, signal.SIGKILL)
+            await child.ended
+            self._children.remove(child)
+
+    def forget_ended(self) -> list[Program]:
+        """The programs that have ended by themselves; they are no longer watched."""
+        ended = [child for child in self._children if child.ended.done()]
+        self._children = [child for child in self._children if not child.ended.done()]
+        return [child.program for child in ended]
+
     def kill(self) -> None:
         """End everything at once and without care."""
         self.killed = True

@@ -202,12 +202,17 @@ class BrokerHost:
                 pass  # weather; the next attempt meets what is left of it
             await self._world.baton.sleep("feed waits for its next attempt", RETRY_SECONDS)
 
-    async def _pause(self, _wake: asyncio.Event, interval: timedelta) -> None:
+    async def _pause(self, wake: asyncio.Event, interval: timedelta) -> None:
         world = self._world
         seconds = interval.total_seconds() * (CALM_FACTOR if world.calm else 1)
         until = world.clock.seconds() + seconds
         world.clock.call_later(seconds, lambda: None)
-        await world.baton.point("feed pause", lambda: world.clock.seconds() >= until and not world.feed_held)
+
+        def over() -> bool:
+            return (wake.is_set() or world.clock.seconds() >= until) and not world.feed_held
+
+        await world.baton.point("feed pause", over)
+        wake.clear()
 
 
 class Signals:

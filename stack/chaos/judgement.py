@@ -1,16 +1,17 @@
 """Reading both sides' books when all is quiet, and what their comparison says."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from brokers.simulator.records import Deal, Order
+from brokers.simulator.records import Deal, Order, Position
 from db.verify import verify
 from domain.orders import OrderState
-from stack.chaos.broker_side import BrokerSide
 from stack.chaos.verdicts import (
     Fault,
     Violation,
@@ -20,7 +21,6 @@ from stack.chaos.verdicts import (
     judge_trade,
     truth_of,
 )
-from stack.scratch import Database
 
 # Refused by us, filled at the broker; a person's word is not our verdict.
 _RETRACTED = """
@@ -33,44 +33,47 @@ _RETRACTED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """`broken_before` are the breaches of laws that earlier runs have left in the same books."""
+    """The broker's records, and the owner's engine for ours.
 
-    database: Database
+    `broken_before` are the breaches of laws that earlier runs have left in the same books.
+    """
+
+    engine: AsyncEngine
     account_id: UUID
-    side: BrokerSide
+    orders: Sequence[Order]
+    deals: Sequence[Deal]
+    positions: Sequence[Position]
     broken_before: AbstractSet[str]
 
     async def pronounce(self) -> tuple[tuple[str, ...], list[Violation]]:
         """The states of the account's trades, and every breach."""
-        store = self.side.store
-        orders, deals = store.select(Order), store.select(Deal)
         trades = await self._rows("SELECT * FROM trade_ledger WHERE account_id = :id ORDER BY magic")
         fills = await self._rows("SELECT * FROM current_fills WHERE account_id = :id")
         shown = await self._rows("SELECT * FROM broker_positions WHERE account_id = :id")
         found = [
             violation
             for trade in trades
-            for violation in judge_trade(trade, truth_of(trade["magic"], orders, deals))
+            for violation in judge_trade(trade, truth_of(trade["magic"], self.orders, self.deals))
         ]
         found += [
             judge_retraction(row["client_order_id"], OrderState(row["before"]))
             for row in await self._rows(_RETRACTED)
         ]
-        found += judge_deals(deals, fills)
+        found += judge_deals(self.deals, fills)
         found += judge_positions(
-            {position.identifier: position.lots for position in self.side.terminal.books.positions.values()},
+            {position.identifier: position.lots for position in self.positions},
             {row["position_id"]: row["volume"] for row in shown},
         )
         found += await self._laws()
         return tuple(trade["state"] for trade in trades), found
 
     async def _laws(self) -> list[Violation]:
-        async with self.database.engine("owner").connect() as connection:
+        async with self.engine.connect() as connection:
             results = await verify(connection)
         broken = [f"law {result.law}: {what}" for result in results for what in result.violations]
         return [Violation(fault=Fault.LAW, what=what) for what in broken if what not in self.broken_before]
 
     async def _rows(self, statement: str) -> list[dict[str, Any]]:
-        async with self.database.engine("owner").connect() as connection:
+        async with self.engine.connect() as connection:
             rows = await connection.execute(text(statement), {"id": self.account_id})
             return [dict(row) for row in rows.mappings()]

@@ -15,6 +15,7 @@ from uuid import UUID
 from brokers.simulator.account import MarginMode as TerminalMarginMode
 from brokers.simulator.chaos import Chaos
 from brokers.simulator.faults import ClockStepped
+from brokers.simulator.records import Deal, Order
 from db.seed import NewAccount, let_trade, seed_account
 from db.users import NewUser, Role, add_user
 from domain.positions import MarginMode
@@ -255,10 +256,13 @@ class Rehearsal:
         return account_id, user_id
 
     async def _judge(self, account_id: UUID) -> Outcome:
+        side = self._world.side
         books = Judgement(
-            database=self._database,
+            engine=self._database.engine("owner"),
             account_id=account_id,
-            side=self._world.side,
+            orders=side.store.select(Order),
+            deals=side.store.select(Deal),
+            positions=tuple(side.terminal.books.positions.values()),
             broken_before=self._broken_before,
         )
         states, violations = await books.pronounce()

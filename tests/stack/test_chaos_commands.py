@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from stack.chaos.cells import CELLS
 
 
@@ -41,3 +43,13 @@ def test_a_report_into_a_missing_folder_is_refused_before_anything_runs(tmp_path
     ended = chaos("--runs", "1", "--report", str(tmp_path / "missing" / "matrix.md"))
     assert ended.returncode != 0
     assert "--report: there is no folder" in ended.stdout + ended.stderr
+
+
+@pytest.mark.e2e
+def test_programs_of_a_real_stack_are_killed_and_the_books_still_agree(tmp_path: Path) -> None:
+    report = tmp_path / "kills.md"
+    ended = chaos("--processes", "--seed", "15", "--runs", "3", "--report", str(report))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "seed 15: broker killed after 12 ms" in ended.stdout
+    assert "3 runs, 0 breaches" in ended.stdout
+    assert "| broker, killed |" in report.read_text()
