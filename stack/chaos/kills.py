@@ -53,9 +53,9 @@ _PREFACE = """\
 
 A whole embedded stack, one market order over REST in each run, and one of its programs killed by the kernel (or
 frozen for up to five seconds and woken) within 150 ms of the post; then everything is started again, and the trade
-must end. After the last run both sides' books are compared as in the [crash matrix](crash-matrix.md): a breach is a
-duplicate, a lost order, a deal unbooked or booked twice, a verdict that the broker's books contradict, or a broken
-law.
+must end. After the last run both sides' books are compared as in the [crash matrix](crash-matrix.md): a breach is
+a duplicate, a lost order, a deal unbooked or booked twice, a verdict that the broker's books contradict, or a
+broken law.
 
 ```sh
 nexus chaos --processes --seed {first} --runs {runs} --report docs/kills.md
