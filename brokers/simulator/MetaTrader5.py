@@ -5,7 +5,6 @@ Names, values, argument rules, failure values and `last_error` are the package's
 requote and close positions that are not theirs.
 """  # noqa: N999 # the name is the package's
 
-import time
 from typing import Any, TypeVar
 
 from brokers.simulator import constants, parsing
@@ -44,12 +43,12 @@ def initialize(*args: Any, **fields: Any) -> bool:
     timeout_seconds = parsing.timeout_seconds(fields)
     credentials = parsing.credentials(fields)
     session.connect(address_of(path or None), timeout_seconds=timeout_seconds)
-    until = time.monotonic() + timeout_seconds
+    until = session.monotonic() + timeout_seconds
     while not session.ask("initialize", fence=session.fence, **credentials):
-        if time.monotonic() > until:
+        if session.monotonic() > until:
             session.disconnect()
             raise TerminalError(RES_E_INTERNAL_FAIL_TIMEOUT, "IPC timeout")
-        time.sleep(CONNECT_POLL_SECONDS)
+        session.sleep(CONNECT_POLL_SECONDS)
     return True
 
 

@@ -6,6 +6,7 @@ Unlike the package it lets other threads run while it waits; a caller must not r
 import functools
 import os
 import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -173,8 +174,16 @@ def over_tcp(address: Address, timeout_seconds: float) -> Pipe:
 class Session:
     """Connection, last error and lease number of this process; `dial` makes the connection."""
 
-    def __init__(self, dial: Callable[[Address, float], Pipe] = over_tcp) -> None:
+    def __init__(
+        self,
+        dial: Callable[[Address, float], Pipe] = over_tcp,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._dial = dial
+        self.monotonic = monotonic
+        self.sleep = sleep
         self._connection: Pipe | None = None
         self.error: tuple[int, str] = OK
         self.fence: int | None = None

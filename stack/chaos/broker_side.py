@@ -55,7 +55,11 @@ class BrokerSide:
 
     def session(self) -> client.Session:
         """What a client process would have of its own."""
-        return client.Session(dial=lambda _address, _timeout: MemoryPipe(self, self._clock))
+        return client.Session(
+            lambda _address, _timeout: MemoryPipe(self, self._clock),
+            monotonic=self._clock.seconds,
+            sleep=self._clock.advance,
+        )
 
     def close(self) -> None:
         self.store.close()
