@@ -9,7 +9,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
@@ -27,6 +29,7 @@ from brokers.protocol import AccountReading
 from db import snapshots
 from db.accounts import Account
 from db.engine import make_engine
+from db.instruments import bound_slippage
 from domain.errors import BrokerMismatch, PipelineError
 from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.feed import FeedInput, FeedWorkflow
@@ -109,6 +112,7 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
         cards = await broker.read_instruments()
         async with engine.begin() as connection:
             await snapshots.write_instruments(connection, account.id, cards)
+        await set_slippage_bounds(engine, account, settings.slippage_threshold_points)
         await feed.read_now()
         async with broker_worker(settings, engine, client, sender, feed):
             await client.start_workflow(
@@ -130,6 +134,13 @@ def check_account(seen: AccountReading, account: Account) -> None:
         raise BrokerMismatch(
             f"account {account.slug} is kept as {' in '.join(ours)}, the terminal shows {' in '.join(theirs)}"
         )
+
+
+async def set_slippage_bounds(engine: AsyncEngine, account: Account, points: Mapping[str, Decimal]) -> None:
+    async with engine.begin() as connection:
+        unknown = await bound_slippage(connection, account.id, points)
+    if unknown:
+        raise SettingsError(f"SLIPPAGE_THRESHOLD_POINTS names {', '.join(unknown)}, which the broker does not list")
 
 
 def broker_worker(
