@@ -237,8 +237,12 @@ def _namesakes(one: str, other: str) -> bool:
 
 def _terms(known: Instrument, present: Instrument, accepted: Mapping[tuple[str, str], str]) -> Iterator[Finding]:
     for term in (*_MEANING, *_TOLD):
+        base = accepted.get((known.symbol, term))
+        if base is None and getattr(known, term) == getattr(present, term):
+            # A broker may list thousands of symbols, and nothing has changed of nearly all of them.
+            continue
         before, now = written(getattr(known, term)), written(getattr(present, term))
-        base = accepted.get((known.symbol, term), before)
+        base = before if base is None else base
         if base != now and (term in _MEANING or (term == _STEP and _coarser(base, now))):
             yield _changed(FindingKind.CONTRACT_CHANGED, known.symbol, term, was=base, shown=now)
         elif before != now:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from brokers.mt5.adapter import Mt5Broker
 from brokers.simulator.control import Control
 from brokers.simulator.faults import AccountSwitched, ClockStepped
 from domain.errors import BrokerMismatch, ClockMismatch
+from domain.money import Price
 from domain.orders import Accepted, NotSent, Side
 from domain.watch import CONDITIONS, FindingKind
 from tests.brokers.conformance import ASK, BID, order, sends
@@ -70,6 +72,47 @@ class TestLiveChecks:
         assert sends(control, request.magic) == 0
         assert isinstance(closed, Accepted)
         assert isinstance(await broker.submit(request), Accepted)
+
+    @pytest.mark.parametrize(
+        ("terms", "reason"),
+        [
+            ({"trade_mode": 0}, "trade_disabled"),
+            ({"trade_mode": 3}, "close_only"),
+            ({"volume_min": "0.5"}, "invalid_volume"),
+            ({"volume_max": "0.05"}, "invalid_volume"),
+            ({"volume_step": "0.03"}, "invalid_volume"),
+            ({"stops_level": 5000}, "invalid_stops"),
+        ],
+    )
+    async def test_what_the_new_terms_of_a_symbol_forbid_is_not_sent(
+        self, broker: Mt5Broker, control: Control, terms: dict[str, Any], reason: str
+    ) -> None:
+        usual = {
+            "trade_mode": 4,
+            "volume_min": "0.01",
+            "volume_max": "100",
+            "volume_step": "0.01",
+            "stops_level": 0,
+        }
+        request = order(stop_loss=Price(BID - euro_points(1000)))
+        control.set_symbol("EURUSD", **terms)
+        refused = await broker.submit(request)
+        control.set_symbol("EURUSD", **usual)
+
+        assert isinstance(refused, NotSent)
+        assert (refused.reason, refused.detail["check"]) == (reason, "order_check")
+        assert sends(control, request.magic) == 0
+        assert isinstance(await broker.submit(request), Accepted)
+
+    async def test_an_order_goes_in_the_filling_mode_that_the_symbol_takes_now(
+        self, broker: Mt5Broker, control: Control
+    ) -> None:
+        for flags, filling in ((1, 0), (2, 1), (3, 0)):
+            control.set_symbol("EURUSD", filling_flags=flags)
+            request = order()
+            assert isinstance(await broker.submit(request), Accepted)
+            (sent,) = [send for send in control.books().sends if send.magic == request.magic]
+            assert sent.request["type_filling"] == filling
 
     async def test_an_order_in_a_symbol_that_is_gone_is_not_sent(
         self, broker: Mt5Broker, control: Control
