@@ -77,7 +77,8 @@ class FeedActivities:
         assert step.account_slug == self._sender.account.slug, "a feed follows the account of its sender"
         async with self._engine.connect() as connection:
             since = await feed_start(connection, self._sender.account.id, window=WINDOW)
-        stretch = _Stretch(since=since)
+            stretch = _Stretch(since=since)
+            stretch.symbols = await snapshots.known_symbols(connection, self._sender.account.id)
         ends_at = self._now() + RUN_TIME
         while self._now() < ends_at:
             activity.heartbeat()
@@ -118,12 +119,10 @@ class FeedActivities:
 
     async def _cycle(self, stretch: "_Stretch") -> None:
         now = self._now()
-        account = self._sender.account
         if stretch.due("instruments", now, self._instruments_interval):
-            await watch.see_instruments(self._engine, self._sender, now=now)
+            # Noted before it is tried: prices and fills must not wait for a list that cannot be had.
             stretch.did("instruments", now)
-            async with self._engine.connect() as connection:
-                stretch.symbols = await snapshots.known_symbols(connection, account.id)
+            await self._read_instruments(stretch)
         async with self._engine.connect() as connection:
             started_at = await snapshots.database_clock(connection)
         since = max(stretch.since, now - WINDOW) if stretch.caught_up else stretch.since
@@ -135,6 +134,14 @@ class FeedActivities:
             stretch.caught_up = True
         await self._write(reading, started_at=started_at)
         await self._follow_orders(stretch, reading, now=now)
+
+    async def _read_instruments(self, stretch: "_Stretch") -> None:
+        try:
+            await self.read_instruments_now()
+        except BrokerUnavailable as error:
+            activity.logger.warning("the symbols could not be read: %s", error)
+        async with self._engine.connect() as connection:
+            stretch.symbols = await snapshots.known_symbols(connection, self._sender.account.id)
 
     async def _write(self, reading: MarketReading, *, started_at: datetime) -> None:
         """Store a reading that began at `started_at` by the database's clock, unless a newer one is there."""

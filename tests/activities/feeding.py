@@ -37,7 +37,7 @@ def now() -> datetime:
 
 @dataclass(kw_only=True)
 class ReadBroker(ScriptedBroker):
-    """`fault` is raised by every reading while it is set."""
+    """`fault` is raised by every reading while it is set, `list_fault` by those of the symbols alone."""
 
     permissions: Permissions = ALL_ON
     leverage: int = 100
@@ -46,9 +46,12 @@ class ReadBroker(ScriptedBroker):
     records: tuple[Fill, ...] = ()
     cards: tuple[Instrument, ...] = field(default_factory=lambda: (make_instrument(),))
     fault: PipelineError | None = None
+    list_fault: PipelineError | None = None
 
     async def read_instruments(self) -> tuple[Instrument, ...]:
         self._stumble()
+        if self.list_fault is not None:
+            raise self.list_fault
         return self.cards
 
     async def read_market(self, symbols: tuple[str, ...], *, deals_since: datetime) -> MarketReading:
@@ -102,14 +105,21 @@ class Signals:
         self.told.append(self.workflow_id)
 
 
-def make_feed(books: Books, lease: Lease, broker: ReadBroker, signals: Signals | None = None) -> FeedActivities:
+def make_feed(
+    books: Books,
+    lease: Lease,
+    broker: ReadBroker,
+    signals: Signals | None = None,
+    *,
+    instruments: timedelta = timedelta(milliseconds=20),
+) -> FeedActivities:
     return FeedActivities(
         books.broker,
         make_sender(books, lease, broker),
         cast("Client", signals or Signals()),
         interval=timedelta(milliseconds=10),
         now=now,
-        instruments_interval=timedelta(milliseconds=20),
+        instruments_interval=instruments,
     )
 
 

@@ -16,7 +16,7 @@ from domain.orders import Accepted, BrokerOrderState, OrderState
 from tests.activities.broker import make_lookup, make_sender, take_lease
 from tests.activities.feeding import ALL_ON, ReadBroker, Signals, follow_until, make_feed, now
 from tests.db.books import Books
-from tests.factories import lots, make_fill, make_instrument, make_order, make_position, make_quote, price
+from tests.factories import NOW, lots, make_fill, make_instrument, make_order, make_position, make_quote, price
 
 
 async def working(books: Books, broker: ReadBroker) -> Trade:
@@ -136,6 +136,22 @@ async def test_a_terminal_that_does_not_answer_proves_nothing(books: Books) -> N
         await feed.read_now()
 
     assert await books.rows("SELECT kind FROM account_conditions") == [{"kind": "algo_trading_off"}]
+
+
+@pytest.mark.parametrize(
+    "fault", [BrokerUnavailable("no list"), BrokerMismatch("the terminal shows login 99999, expected is 1")]
+)
+async def test_prices_and_fills_do_not_wait_for_the_list_of_symbols(books: Books, fault: PipelineError) -> None:
+    broker = ReadBroker(list_fault=fault, records=(make_fill(magic=0),))
+    lease = await take_lease(books)
+
+    async def fresh() -> bool:
+        """A quote and a fill of this run are in the books."""
+        quoted = await books.scalar("SELECT read_at FROM quotes")
+        return bool(quoted > NOW and await books.rows("SELECT 1 FROM fills"))
+
+    await follow_until(books, make_feed(books, lease, broker, instruments=timedelta(hours=1)), fresh, what="them")
+    assert await books.rows("SELECT 1 FROM account_conditions") == []
 
 
 async def test_a_changed_leverage_is_told_once_and_blocks_nothing(books: Books) -> None:

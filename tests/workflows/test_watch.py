@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from brokers.simulator.control import Control
-from brokers.simulator.faults import AccountSwitched, ClockStepped, LinkLost, TerminalRestarted
+from brokers.simulator.faults import AccountSwitched, ClockStepped, LinkLost, QueryFailure, TerminalRestarted
 from db.accounts import read_account
 from db.watch import accept_contract
 from domain.orders import OrderState
 from tests.desk import Desk
 from tests.waiting import until
-from tests.workflows.asking import sends_of
+from tests.workflows.asking import reservation_state, sends_of
 from tests.workflows.test_positions import closing, open_position
 
 Hand = Callable[[Control], None]
@@ -77,6 +77,20 @@ async def test_whatever_forbids_trading_denies_by_its_name_and_ends_with_its_cau
     assert [alert["kind"] for alert in alerts] == [name for name, _, _ in HAPPENINGS]
     logins = await desk.scalar("SELECT count(*) FROM account_snapshots WHERE balance = 0")
     assert logins == 0, "the other account is empty, and never came into the books"
+
+
+async def test_a_contract_that_the_feed_has_not_seen_yet_is_refused_at_the_send(desk: Desk) -> None:
+    desk.control.script("*", [QueryFailure()], op="symbols_get", repeat=True)
+    desk.control.set_symbol("EURUSD", contract="1000")
+
+    intent = desk.intent()
+    assert (await desk.execute(intent)).state is OrderState.DENIED
+
+    (denial,) = await desk.scalar("SELECT denials FROM trade_ledger")
+    assert (denial["gate"], denial["code"]) == ("submit", "contract_changed")
+    assert denial["detail"] == {"contract_size": "1000 instead of 100000"}
+    trade = await desk.settled(intent)
+    assert (sends_of(desk, trade), await reservation_state(desk, intent)) == ([], "released")
 
 
 async def test_a_changed_contract_opens_nothing_closes_what_is_open_and_goes_on_once_accepted(desk: Desk) -> None:
