@@ -151,6 +151,7 @@ class BrokerSettings:
     feed_interval: timedelta
     quote_age_max: timedelta
     slippage_threshold_percent: Decimal
+    slippage_threshold_points: Mapping[str, Decimal]
     state_dir: Path
 
     @classmethod
@@ -175,6 +176,7 @@ class BrokerSettings:
             feed_interval=timedelta(milliseconds=read.integer("FEED_INTERVAL_MS", 250, least=20)),
             quote_age_max=read.quote_age_max(),
             slippage_threshold_percent=read.decimal("SLIPPAGE_THRESHOLD", "0.5"),
+            slippage_threshold_points=read.decimals("SLIPPAGE_THRESHOLD_POINTS"),
             state_dir=Path(read.text("STATE_DIR", ".nexus")),
         )
 
@@ -228,7 +230,20 @@ class Environment:
         return number
 
     def decimal(self, name: str, default: str | None = None) -> Decimal:
-        value = self.text(name, default)
+        return self._positive(name, self.text(name, default))
+
+    def decimals(self, name: str) -> Mapping[str, Decimal]:
+        """Numbers by name, as in `EURUSD=20,XAUUSD=50`; none if unset."""
+        found: dict[str, Decimal] = {}
+        for part in filter(None, (self.optional(name) or "").split(",")):
+            key, _, number = (piece.strip() for piece in part.partition("="))
+            if not key or not number or key in found:
+                raise SettingsError(f"{name} has {part.strip()!r}; it must be of the form EURUSD=20,XAUUSD=50")
+            found[key] = self._positive(name, number)
+        return found
+
+    @staticmethod
+    def _positive(name: str, value: str) -> Decimal:
         try:
             number = Decimal(value)
         except InvalidOperation as error:

@@ -9,7 +9,10 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
@@ -22,11 +25,12 @@ from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
 from activities.sender import Sender, SenderActivities
 from activities.trades import TradeActivities
+from activities.watch import see_mismatch
 from brokers.mt5.adapter import open_broker
 from brokers.protocol import AccountReading
-from db import snapshots
 from db.accounts import Account
 from db.engine import make_engine
+from db.instruments import bound_slippage
 from domain.errors import BrokerMismatch, PipelineError
 from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.feed import FeedInput, FeedWorkflow
@@ -94,7 +98,6 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
     lease_engine = make_engine(settings.database_url, application=f"lease-{account.slug}", pool_size=1)
     keeping = asyncio.create_task(leases.keep(lease_engine, lease, ttl=settings.lease_ttl))
     try:
-        check_account(await broker.connect(), account)
         sender = Sender(
             account=account,
             lease=lease,
@@ -104,11 +107,17 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
             slippage_percent_max=settings.slippage_threshold_percent,
             ready_at=now(),
         )
+        try:
+            check_account(await broker.connect(), account)
+        except BrokerMismatch as error:
+            # Whoever starts this process again reads its last line; everybody else, the books.
+            await see_mismatch(engine, sender, error, now=now())
+            raise
+        sender = replace(sender, ready_at=now())
         feed = FeedActivities(engine, sender, client, interval=settings.feed_interval, now=now)
         # Ready means that an order could be decided: its symbol, its quote and its account are in the books.
-        cards = await broker.read_instruments()
-        async with engine.begin() as connection:
-            await snapshots.write_instruments(connection, account.id, cards)
+        await feed.read_instruments_now()
+        await set_slippage_bounds(engine, account, settings.slippage_threshold_points)
         await feed.read_now()
         async with broker_worker(settings, engine, client, sender, feed):
             await client.start_workflow(
@@ -129,6 +138,15 @@ def check_account(seen: AccountReading, account: Account) -> None:
     if ours != theirs:
         raise BrokerMismatch(
             f"account {account.slug} is kept as {' in '.join(ours)}, the terminal shows {' in '.join(theirs)}"
+        )
+
+
+async def set_slippage_bounds(engine: AsyncEngine, account: Account, points: Mapping[str, Decimal]) -> None:
+    async with engine.begin() as connection:
+        unknown = await bound_slippage(connection, account.id, points)
+    if unknown:
+        raise SettingsError(
+            f"SLIPPAGE_THRESHOLD_POINTS names {', '.join(unknown)}, which the broker does not list"
         )
 
 

@@ -3,6 +3,7 @@
 1. It re-reads a rolling window, so late, changed and cancelled records become correcting entries.
 2. A failed read changes nothing; the age of what was read last speaks for itself.
 3. A trade is told only after the books have committed; telling it twice, or after its end, is harmless.
+4. While the terminal shows another account, or a clock that is not ours, nothing of it enters the books but that.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities import watch
 from activities.sender import Sender
 from brokers.protocol import Lookup, MarketReading
 from db import accounts, booking, locks, reservations, snapshots, trades
@@ -26,7 +28,7 @@ from db.fills import feed_start
 from db.journal import raise_alert
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
-from domain.errors import BrokerUnavailable, LeaseLost, PipelineError
+from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch, LeaseLost, PipelineError
 from domain.fills import Fill
 from domain.resolution import chosen
 
@@ -68,11 +70,13 @@ class FeedActivities:
         interval: timedelta,
         now: Callable[[], datetime],
         pause: Pause = woken_or_after,
+        instruments_interval: timedelta = INSTRUMENTS_INTERVAL,
     ) -> None:
         self._engine = engine
         self._sender = sender
         self._client = client
         self._interval = interval
+        self._instruments_interval = instruments_interval
         self._now = now
         self._pause = pause
 
@@ -87,7 +91,8 @@ class FeedActivities:
         assert step.account_slug == self._sender.account.slug, "a feed follows the account of its sender"
         async with self._engine.connect() as connection:
             since = await feed_start(connection, self._sender.account.id, window=WINDOW)
-        stretch = _Stretch(since=since)
+            stretch = _Stretch(since=since)
+            stretch.symbols = await snapshots.known_symbols(connection, self._sender.account.id)
         ends_at = self._now() + RUN_TIME
         while self._now() < ends_at:
             activity.heartbeat()
@@ -97,13 +102,23 @@ class FeedActivities:
                 await self._cycle(stretch)
             except BrokerUnavailable as error:
                 activity.logger.warning("the terminal gave no reading: %s", error)
+            except (BrokerMismatch, ClockMismatch) as error:
+                await watch.see_mismatch(self._engine, self._sender, error, now=self._now())
             await self._pause(self._sender.wake_feed, self._interval)
 
     @activity.defn(name="refresh")
     async def refresh(self, step: FollowAccount) -> None:
         """Read the market once, now: for a decision that found the feed's data missing or too old."""
         assert step.account_slug == self._sender.account.slug, "a refresh reads the account of its sender"
-        await self.read_now()
+        try:
+            await self.read_now()
+        except (BrokerMismatch, ClockMismatch) as error:
+            await watch.see_mismatch(self._engine, self._sender, error, now=self._now())
+            raise
+
+    async def read_instruments_now(self) -> None:
+        """Bring the books up to what the broker lists at this moment."""
+        await watch.see_instruments(self._engine, self._sender, now=self._now())
 
     async def read_now(self) -> None:
         """Bring the books up to what the broker shows at this moment."""
@@ -118,22 +133,29 @@ class FeedActivities:
 
     async def _cycle(self, stretch: "_Stretch") -> None:
         now = self._now()
-        account = self._sender.account
-        if stretch.due("instruments", now, INSTRUMENTS_INTERVAL):
-            cards = await self._sender.broker.read_instruments()
-            async with self._engine.begin() as connection:
-                await snapshots.write_instruments(connection, account.id, cards)
-                stretch.symbols = await snapshots.known_symbols(connection, account.id)
+        if stretch.due("instruments", now, self._instruments_interval):
+            # Noted before it is tried: prices and fills must not wait for a list that cannot be had.
+            stretch.did("instruments", now)
+            await self._read_instruments(stretch)
         async with self._engine.connect() as connection:
             started_at = await snapshots.database_clock(connection)
         since = max(stretch.since, now - WINDOW) if stretch.caught_up else stretch.since
         reading = await self._sender.broker.read_market(stretch.symbols, deals_since=since)
         if reading.deal_count != stretch.deal_count or stretch.due("fills", now, REREAD_INTERVAL):
             await self._book(stretch, await self._sender.broker.read_fills(since))
+            stretch.did("fills", now)
             stretch.deal_count = reading.deal_count
             stretch.caught_up = True
         await self._write(reading, started_at=started_at)
         await self._follow_orders(stretch, reading, now=now)
+
+    async def _read_instruments(self, stretch: "_Stretch") -> None:
+        try:
+            await self.read_instruments_now()
+        except BrokerUnavailable as error:
+            activity.logger.warning("the symbols could not be read: %s", error)
+        async with self._engine.connect() as connection:
+            stretch.symbols = await snapshots.known_symbols(connection, self._sender.account.id)
 
     async def _write(self, reading: MarketReading, *, started_at: datetime) -> None:
         """Store a reading that began at `started_at` by the database's clock, unless a newer one is there."""
@@ -141,8 +163,10 @@ class FeedActivities:
         async with self._engine.begin() as connection:
             await locks.take(connection, locks.Queue.BOOKING, account_id)
             await accounts.check_lease(connection, self._sender.lease)
-            if not await snapshots.is_newest(connection, account_id, seen.read_at):
+            before = await snapshots.newest(connection, account_id)
+            if before is not None and before.read_at > seen.read_at:
                 return
+            await watch.see_account(connection, self._sender, seen, before=before)
             await snapshots.write_quotes(connection, account_id, reading.quotes)
             await snapshots.write_account(connection, account_id, _snapshot(reading))
             await snapshots.write_positions(connection, account_id, reading.positions, read_at=seen.read_at)
@@ -256,10 +280,10 @@ class _Stretch:
 
     def due(self, what: str, now: datetime, interval: timedelta) -> bool:
         done_at = self._done_at.get(what)
-        if done_at is not None and now - done_at < interval:
-            return False
+        return done_at is None or now - done_at >= interval
+
+    def did(self, what: str, now: datetime) -> None:
         self._done_at[what] = now
-        return True
 
 
 def _snapshot(reading: MarketReading) -> AccountSnapshot:
@@ -272,6 +296,6 @@ def _snapshot(reading: MarketReading) -> AccountSnapshot:
         margin=seen.margin,
         margin_free=seen.margin_free,
         leverage=seen.leverage,
-        connected=seen.connected,
-        trade_allowed=seen.trade_allowed,
+        connected=seen.permissions.connected,
+        trade_allowed=seen.permissions.trade_allowed,
     )

@@ -28,6 +28,7 @@ def order_request(trade: Trade, attempt: Attempt, terms: Terms) -> OrderRequest:
         position_id=intent.position_id,
         reference_price=terms.reference_price,
         collar_points=terms.collar_points,
+        contract=terms.contract,
         since=intent.received_at,
         submit_by=intent.submit_by,
         # A hint for people who look at the terminal; brokers shorten and overwrite comments, the magic is the key.

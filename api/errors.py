@@ -71,6 +71,8 @@ PIPELINE_PROBLEMS: dict[type[errors.PipelineError], tuple[int, Retry]] = {
     errors.ReservationConflict: (409, Retry.SAFE),
     errors.BrokerUnavailable: (503, Retry.AFTER),
     errors.BrokerMismatch: (503, Retry.AFTER),
+    errors.ClockMismatch: (503, Retry.AFTER),
+    errors.ContractsUnchanged: (409, Retry.SAFE),
     errors.LeaseLost: (503, Retry.AFTER),
 }
 

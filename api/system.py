@@ -19,6 +19,7 @@ from api.views import View, age_ms
 from db.listings import read_status
 from domain.controls import ControlScope, ControlState
 from domain.orders import OrderState
+from domain.watch import FindingKind
 
 router = APIRouter(prefix="/api/system", tags=["system"])
 
@@ -57,6 +58,24 @@ class Quote(View):
     age_ms: int
 
 
+class Condition(View):
+    """What keeps the account from trading since `began_at`, and what mends it; it ends by itself."""
+
+    kind: FindingKind
+    message: str
+    began_at: datetime
+
+
+class ContractChange(View):
+    """A term of a symbol that is not what it was; no order opens in the symbol until a person accepts it."""
+
+    symbol: str
+    term: str
+    was: str
+    shown: str
+    noticed_at: datetime
+
+
 class AccountStatus(View):
     account: str
     currency: str
@@ -64,6 +83,8 @@ class AccountStatus(View):
     margin_mode: str
     lease: Lease
     snapshot: AccountSnapshot | None
+    conditions: list[Condition]
+    contract_changes: list[ContractChange]
     quotes: list[Quote]
 
 
@@ -102,7 +123,7 @@ async def health(connected: ConnectionsDep, response: Response) -> Health:
 
 @router.get("/status")
 async def status(connected: ConnectionsDep, user: CallerDep) -> Status:
-    """Your trades by state, the accounts, their quotes and leases with their ages, and the trading controls."""
+    """Your trades by state, the accounts with what keeps them from trading, and the trading controls."""
     found = await connected.books.read(lambda connection: read_status(connection, user_id=scope_of(user)))
     now = datetime.now(UTC)
     return Status(

@@ -68,10 +68,16 @@ class Fill(View):
 
 
 class Slippage(View):
-    """How much worse than expected the fills are; negative is better. `money` is in the account's currency."""
+    """How much worse than expected the fills are; negative is better. `money` is in the account's currency.
+
+    `price_percent` is in percent of the expected price, `stop_percent` in percent of the distance from there to
+    the stop loss, null without one.
+    """
 
     points: DecimalText
     money: DecimalText | None
+    price_percent: DecimalText | None
+    stop_percent: DecimalText | None
 
 
 class TradeLinks(View):
@@ -126,7 +132,7 @@ class Trade(View):
         slippage = (
             None
             if row["slippage_points"] is None
-            else {"points": row["slippage_points"], "money": row["slippage_money"]}
+            else {name: row[f"slippage_{name}"] for name in Slippage.model_fields}
         )
         linked = _links(row["id"], row["workflow_id"], links)
         return cls.model_validate({**row, "type": row["order_type"], "slippage": slippage, "links": linked})

@@ -1,6 +1,7 @@
 """What the pipeline asks of a broker. The adapter in `brokers/mt5` serves it over any terminal.
 
-1. A query that fails raises `BrokerUnavailable`; an empty answer always means "none".
+1. A query that fails raises `BrokerUnavailable`, one that another account answers `BrokerMismatch`, and one by a
+   clock that is not ours `ClockMismatch`; an empty answer always means "none".
 2. `submit` sends at most once per call and never raises for an outcome: what it does not know is `Unresolved`.
 3. Times are UTC, money and prices exact.
 """
@@ -15,6 +16,7 @@ from domain.instruments import Instrument
 from domain.money import Currency
 from domain.orders import BrokerOrder, Changes, OrderRequest, Quote, SubmitOutcome
 from domain.positions import BrokerPosition, MarginMode
+from domain.watch import Permissions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,7 @@ class AccountReading:
     margin_mode: MarginMode
     trade_mode: str
     leverage: int
-    connected: bool
-    trade_allowed: bool
+    permissions: Permissions
     balance: Decimal
     credit: Decimal
     equity: Decimal

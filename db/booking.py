@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import RowMapping, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import fills, locks, reservations, trades
@@ -16,12 +16,18 @@ from db.tables import instruments, risk_reservations
 from db.trades import Trade
 from domain.fills import Fill
 from domain.money import Lots, Price, round_against_us, round_to_nearest
-from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent, points_worse
+from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent
 from domain.reservations import Amounts
+from domain.slippage import slippage
 from domain.trades import event_from_books
 
 _MEASURES = (
-    select(instruments.c.point, instruments.c.contract_size, risk_reservations.c.rates)
+    select(
+        instruments.c.point,
+        instruments.c.contract_size,
+        instruments.c.slippage_points_max,
+        risk_reservations.c.rates,
+    )
     .select_from(instruments)
     .outerjoin(risk_reservations, risk_reservations.c.trade_id == bindparam("trade_id"))
     .where(instruments.c.account_id == bindparam("account_id"), instruments.c.symbol == bindparam("symbol"))
@@ -39,7 +45,8 @@ async def book_fills(
 ) -> tuple[Trade, ...]:
     """Book what is new among the broker's records, oldest first; the trades that moved by it.
 
-    A trade whose average price is worse than expected by more than `slippage_percent_max` raises an alert.
+    A trade whose average price is worse than expected by more than `slippage_percent_max`, or by more points than
+    its symbol is given, raises an alert.
     """
     await locks.take(connection, locks.Queue.BOOKING, account.id)
     if not records:
@@ -145,38 +152,55 @@ async def _changes(
 
 async def _slippage(
     connection: AsyncConnection, trade: Trade, *, price: Price | None, filled: Lots
-) -> dict[str, Decimal]:
-    """How much worse than expected the average price is: in points, and in money of the account's currency."""
+) -> dict[str, Decimal | None]:
+    """How much worse than expected the average price is; money is in the account's currency."""
     if price is None or trade.expected_price is None:
         return {}
-    intent = trade.intent
-    measures = {"trade_id": intent.trade_id, "account_id": intent.account_id, "symbol": intent.symbol}
-    row = (await connection.execute(_MEASURES, measures)).one_or_none()
-    if row is None or not row.rates:
+    row = await _measures(connection, trade)
+    if row is None:
         return {}
-    rate = Decimal(next(iter(row.rates.values())))
-    points = points_worse(intent.side, expected=trade.expected_price, actual=price, point=row.point)
+    intent, expected = trade.intent, trade.expected_price
+    slipped = slippage(
+        intent.side, expected=expected, actual=price, stop_loss=intent.stop_loss, point=row["point"]
+    )
+    moved = (price - expected) * intent.side.sign * filled * row["contract_size"]
+    rate = next(iter((row["rates"] or {}).values()), None)
     return {
-        "slippage_points": points.quantize(Decimal("0.01")),
-        "slippage_money": round_to_nearest(points * row.point * filled * row.contract_size * rate),
+        "slippage_points": slipped.points,
+        "slippage_money": None if rate is None else round_to_nearest(moved * Decimal(rate)),
+        "slippage_price_percent": slipped.price_percent,
+        "slippage_stop_percent": slipped.stop_percent,
     }
 
 
 async def _watch_slippage(connection: AsyncConnection, trade: Trade, *, percent_max: Decimal) -> None:
-    price, expected = trade.progress.average_price, trade.expected_price
+    price, expected, intent = trade.progress.average_price, trade.expected_price, trade.intent
     if price is None or expected is None:
         return
-    percent = (price - expected) * trade.intent.side.sign / expected * 100
-    if percent > percent_max:
+    row = await _measures(connection, trade)
+    if row is None:
+        return
+    slipped = slippage(
+        intent.side, expected=expected, actual=price, stop_loss=intent.stop_loss, point=row["point"]
+    )
+    points_max = row["slippage_points_max"]
+    if slipped.price_percent > percent_max or (points_max is not None and slipped.points > points_max):
         await raise_alert(
             connection,
             "slippage",
             key=f"slippage:{trade.id}",
             severity="warning",
-            summary=f"{trade.intent} was filled at {price:f} instead of {expected:f}, {percent:.2f} % worse",
-            account_id=trade.intent.account_id,
+            summary=f"{intent} was filled at {price:f} instead of {expected:f}, {slipped.points:f} points or "
+            f"{slipped.price_percent:.3f} % worse",
+            account_id=intent.account_id,
             trade_id=trade.id,
         )
+
+
+async def _measures(connection: AsyncConnection, trade: Trade) -> RowMapping | None:
+    intent = trade.intent
+    measures = {"trade_id": intent.trade_id, "account_id": intent.account_id, "symbol": intent.symbol}
+    return (await connection.execute(_MEASURES, measures)).mappings().one_or_none()
 
 
 async def _recalculate(connection: AsyncConnection, trade: Trade, booked: Booked) -> None:

@@ -1,9 +1,15 @@
-"""Instruments out of the books."""
+"""Instruments out of the books, and what is set of them here."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import instruments
 from domain.instruments import Execution, Filling, Instrument, TradeMode
 from domain.money import Currency, Lots
 from domain.orders import OrderType
@@ -33,3 +39,23 @@ def instrument_from_json(row: dict[str, Any]) -> Instrument:
         order_types=tuple(OrderType(name) for name in row["order_types"]),
         read_at=datetime.fromisoformat(row["read_at"]),
     )
+
+
+async def bound_slippage(
+    connection: AsyncConnection, account_id: UUID, points_max: Mapping[str, Decimal]
+) -> tuple[str, ...]:
+    """Set per symbol how many points an order may slip before people are told; the symbols that are not there."""
+    table = instruments.c
+    await connection.execute(
+        update(instruments).where(table.account_id == account_id).values(slippage_points_max=None)
+    )
+    unknown = []
+    for symbol, points in points_max.items():
+        done = await connection.execute(
+            update(instruments)
+            .where(table.account_id == account_id, table.symbol == symbol)
+            .values(slippage_points_max=points)
+        )
+        if done.rowcount != 1:
+            unknown.append(symbol)
+    return tuple(unknown)

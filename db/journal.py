@@ -1,5 +1,6 @@
 """The record of each change: one audit row and one event for the stream, in the transaction of the change."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,11 @@ _ALERT = text("""
     INSERT INTO alerts (key, severity, kind, account_id, trade_id, summary)
     VALUES (:key, :severity, :kind, :account_id, :trade_id, :summary)
     ON CONFLICT (key) DO NOTHING
+""")
+
+_CLEAR = text("""
+    UPDATE alerts SET cleared_at = clock_timestamp()
+    WHERE key = ANY(CAST(:keys AS text[])) AND cleared_at IS NULL
 """)
 
 
@@ -114,3 +120,8 @@ async def raise_alert(
             "summary": summary,
         },
     )
+
+
+async def clear_alerts(connection: AsyncConnection, keys: Sequence[str]) -> None:
+    """Note that the cause of these alerts has ended; what they said stays."""
+    await connection.execute(_CLEAR, {"keys": list(keys)})

@@ -64,6 +64,10 @@ _STATUS = text("""
             SELECT a.slug AS account, a.currency, a.enabled, a.margin_mode,
                    a.lease_number, a.lease_holder, a.lease_taken_at, a.lease_expires_at,
                    row_to_json(s) AS snapshot,
+                   (SELECT coalesce(json_agg(c ORDER BY c.began_at, c.kind), '[]') FROM account_conditions c
+                    WHERE c.account_id = a.id) AS conditions,
+                   (SELECT coalesce(json_agg(c ORDER BY c.noticed_at, c.symbol, c.term), '[]')
+                    FROM contract_changes c WHERE c.account_id = a.id) AS contract_changes,
                    (SELECT coalesce(json_agg(q ORDER BY q.symbol), '[]') FROM quotes q
                     WHERE q.account_id = a.id) AS quotes
             FROM accounts a LEFT JOIN LATERAL (

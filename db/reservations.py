@@ -8,6 +8,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, bindparam, select, text
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.jsons import dumps
 from db.tables import risk_reservations
+from domain.contracts import Contract
 from domain.money import Lots, Price
 from domain.orders import OrderIntent
 from domain.reservations import NOTHING, Amounts, ReservationState, resolve
@@ -32,9 +34,10 @@ _HOLD = text("""
     WITH held AS (
         INSERT INTO risk_reservations
             (trade_id, account_id, user_id, symbol, position_id, state, currency, volume, loss, notional, margin,
-             reference_price, collar_points, rates)
+             reference_price, collar_points, rates, contract)
         VALUES (:trade_id, :account_id, :user_id, :symbol, :position_id, 'held', :currency, :volume, :loss,
-                :notional, :margin, :reference_price, :collar_points, CAST(:rates AS jsonb))
+                :notional, :margin, :reference_price, :collar_points, CAST(:rates AS jsonb),
+                CAST(:contract AS jsonb))
     ), totals AS (
         UPDATE exposure_totals
         SET held_loss = held_loss + :loss, held_notional = held_notional + :notional,
@@ -121,22 +124,31 @@ async def hold(connection: AsyncConnection, intent: OrderIntent, approved: Appro
             "reference_price": approved.reference_price,
             "collar_points": approved.collar_points,
             "rates": dumps(approved.rates),
+            "contract": dumps(approved.contract),
         },
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The price a reservation was made at, and how far the market may move from it before the send."""
+    """The price a reservation was made at, how far the market may move from it before the send, and the contract.
+
+    `contract` is None for a reservation that was made before contracts were kept.
+    """
 
     reference_price: Price
     collar_points: int
+    contract: Contract | None
 
 
 async def terms(connection: AsyncConnection, trade_id: UUID) -> Terms:
     row = await _find(connection, trade_id)
     assert row is not None, "only a reserved trade is sent"
-    return Terms(reference_price=Price(row["reference_price"]), collar_points=row["collar_points"])
+    return Terms(
+        reference_price=Price(row["reference_price"]),
+        collar_points=row["collar_points"],
+        contract=None if row["contract"] is None else _contract(row["contract"]),
+    )
 
 
 async def is_held(connection: AsyncConnection, trade_id: UUID) -> bool:
@@ -201,6 +213,15 @@ async def _change(
 ) -> None:
     values = {"trade_id": trade_id, "state": state, "counted": counted, "cause": cause, "fill_id": fill_id}
     await connection.execute(_CHANGE, {**values, **_columns(claim)})
+
+
+def _contract(stored: dict[str, Any]) -> Contract:
+    return Contract(
+        contract_size=Decimal(stored["contract_size"]),
+        tick_size=Decimal(stored["tick_size"]),
+        point=Decimal(stored["point"]),
+        digits=stored["digits"],
+    )
 
 
 def _columns(amounts: Amounts) -> dict[str, Decimal]:

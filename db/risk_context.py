@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.instruments import instrument_from_json
 from db.jsons import loads
+from db.watch import change_of
 from domain.controls import Control, ControlScope, ControlState
 from domain.exposure import CurrencyPair, conversion_rate, notional, open_loss
 from domain.instruments import Instrument
@@ -17,7 +18,8 @@ from domain.limits import Limit, LimitName, Usage, strictest
 from domain.money import ZERO, Currency, Lots, Price
 from domain.orders import OrderIntent, Quote, Side
 from domain.positions import BrokerPosition
-from domain.risk import AccountState, RiskContext
+from domain.risk import AccountState, Condition, RiskContext
+from domain.watch import FindingKind
 
 # A position belongs to the user whose order opened it; the broker numbers a position by that order. Until our
 # books know that number, a hedging account still shows whose it is by the order's magic.
@@ -51,6 +53,10 @@ _FACTS = text("""
         'quotes', (SELECT coalesce(json_agg(q), '[]') FROM (
                        SELECT q.*, i.currency_base, i.currency_profit FROM quotes q JOIN instruments i
                        ON i.account_id = q.account_id AND i.symbol = q.symbol WHERE q.account_id = :account_id) q),
+        'conditions', (SELECT coalesce(json_agg(c ORDER BY c.began_at, c.kind), '[]') FROM account_conditions c
+                       WHERE c.account_id = :account_id),
+        'contract_changes', (SELECT coalesce(json_agg(c ORDER BY c.term), '[]') FROM contract_changes c
+                             WHERE c.account_id = :account_id AND c.symbol = :symbol),
         'controls', (SELECT coalesce(json_agg(c), '[]') FROM trading_control c, me
                      WHERE (c.scope, c.scope_id) IN (('all', ''), ('account', me.slug),
                          ('user', CAST(:user_id AS text)), ('symbol', CAST(:symbol AS text)))),
@@ -95,6 +101,7 @@ async def read_risk_context(
 def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_age_max: timedelta) -> RiskContext:
     instruments = {row["symbol"]: instrument_from_json(row) for row in facts["instruments"]}
     allowed = {row["symbol"] for row in facts["instruments"] if row["allowed"]}
+    listed = {row["symbol"] for row in facts["instruments"] if row["listed"]}
     quotes = {row["symbol"]: _quote(row) for row in facts["quotes"]}
     pairs = tuple(
         CurrencyPair(
@@ -124,7 +131,12 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
         data_age_max=data_age_max,
         controls=tuple(_control(row) for row in facts["controls"]),
         account=_account(facts),
+        conditions=tuple(
+            Condition(kind=FindingKind(row["kind"]), message=row["message"]) for row in facts["conditions"]
+        ),
         instrument=instruments.get(intent.symbol),
+        instrument_listed=intent.symbol in listed,
+        contract_changes=tuple(change_of(row) for row in facts["contract_changes"]),
         instrument_allowed=intent.symbol in allowed,
         quote=quotes.get(intent.symbol),
         pairs=pairs,
@@ -195,8 +207,6 @@ def _account(facts: dict[str, Any]) -> AccountState | None:
         currency=Currency(account["currency"]),
         enabled=account["enabled"],
         user_enabled=account["user_enabled"],
-        connected=snapshot["connected"],
-        trade_allowed=snapshot["trade_allowed"],
         leverage=snapshot["leverage"],
         margin_free=Decimal(snapshot["margin_free"]),
         read_at=datetime.fromisoformat(snapshot["read_at"]),

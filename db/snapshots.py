@@ -109,14 +109,23 @@ _MARKS = text("""
 """)
 
 
-_NEWEST = text("SELECT max(read_at) FROM account_snapshots WHERE account_id = :account_id")
+_NEWEST = text("""
+    SELECT read_at, leverage FROM account_snapshots WHERE account_id = :account_id ORDER BY minute_at DESC LIMIT 1
+""")
 _CLOCK = text("SELECT clock_timestamp()")
 
 
-async def is_newest(connection: AsyncConnection, account_id: UUID, read_at: datetime) -> bool:
-    """Whether a reading is no older than the one that the books have."""
-    newest: datetime | None = await connection.scalar(_NEWEST, {"account_id": account_id})
-    return newest is None or newest <= read_at
+@dataclass(frozen=True, kw_only=True)
+class Newest:
+    """What the books have of the account now."""
+
+    read_at: datetime
+    leverage: int
+
+
+async def newest(connection: AsyncConnection, account_id: UUID) -> Newest | None:
+    row = (await connection.execute(_NEWEST, {"account_id": account_id})).mappings().one_or_none()
+    return None if row is None else Newest(**row)
 
 
 async def database_clock(connection: AsyncConnection) -> datetime:
@@ -152,8 +161,10 @@ async def write_instruments(connection: AsyncConnection, account_id: UUID, cards
 
 
 async def known_symbols(connection: AsyncConnection, account_id: UUID) -> tuple[str, ...]:
-    query = select(instruments.c.symbol).where(instruments.c.account_id == account_id, instruments.c.allowed)
-    return tuple(await connection.scalars(query.order_by(instruments.c.symbol)))
+    """What may be traded here and is to be had, by name."""
+    table = instruments.c
+    query = select(table.symbol).where(table.account_id == account_id, table.allowed, table.listed)
+    return tuple(await connection.scalars(query.order_by(table.symbol)))
 
 
 def _rows(items: Sequence[Any]) -> str:

@@ -4,6 +4,9 @@ The migrations in `db/migrations` make the real ones and add what SQLAlchemy has
 the magic sequence); a test holds the two together. Money and volumes are unconstrained NUMERIC, times TIMESTAMPTZ.
 """
 
+from collections.abc import Iterable
+from enum import StrEnum
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -33,6 +36,7 @@ from domain.limits import LimitName
 from domain.orders import OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
 from domain.reservations import ReservationState
+from domain.watch import CONDITIONS
 
 metadata = MetaData(
     naming_convention={
@@ -51,8 +55,8 @@ MONEY = Numeric(asdecimal=True)
 INSTANT = DateTime(timezone=True)
 
 
-def one_of(column: str, values: type) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
+def one_of(column: str, values: type[StrEnum] | Iterable[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
@@ -145,7 +149,38 @@ instruments = Table(
     Column("order_types", ARRAY(Text), nullable=False),
     Column("allowed", Boolean, nullable=False, server_default=text("true")),
     Column("read_at", INSTANT, nullable=False),
+    Column("listed", Boolean, nullable=False, server_default=text("true")),
+    Column("slippage_points_max", MONEY),
     PrimaryKeyConstraint("account_id", "symbol"),
+)
+
+# What keeps an account from trading as the feed last saw it; a row ends with the condition, its history stays in
+# the audit log.
+account_conditions = Table(
+    "account_conditions",
+    metadata,
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("alert_key", Text, nullable=False),
+    Column("began_at", INSTANT, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("account_id", "kind"),
+    one_of("kind", CONDITIONS),
+)
+
+# What an order in a symbol means now, where nobody has accepted yet that it means something else than before.
+contract_changes = Table(
+    "contract_changes",
+    metadata,
+    Column("account_id", UUID, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("term", Text, nullable=False),
+    Column("was", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("alert_key", Text, nullable=False),
+    Column("noticed_at", INSTANT, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("account_id", "symbol", "term"),
+    ForeignKeyConstraint(["account_id", "symbol"], ["instruments.account_id", "instruments.symbol"]),
 )
 
 quotes = Table(
@@ -292,6 +327,8 @@ trade_ledger = Table(
     Column("expected_price", MONEY),
     Column("slippage_points", MONEY),
     Column("slippage_money", MONEY),
+    Column("slippage_price_percent", MONEY),
+    Column("slippage_stop_percent", MONEY),
     Column("received_at", INSTANT, nullable=False),
     Column("submit_by", INSTANT, nullable=False),
     Column("accepted_at", INSTANT, nullable=False, server_default=text("now()")),
@@ -461,6 +498,7 @@ risk_reservations = Table(
     Column("reference_price", MONEY, nullable=False),
     Column("collar_points", Integer, nullable=False),
     Column("rates", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("contract", JSONB),
     Column("held_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("resolved_at", INSTANT),
     ForeignKeyConstraint(["account_id", "user_id"], ["exposure_totals.account_id", "exposure_totals.user_id"]),
@@ -584,6 +622,7 @@ alerts = Table(
     Column("raised_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("acknowledged_at", INSTANT),
     Column("acknowledged_by", Text),
+    Column("cleared_at", INSTANT),
     CheckConstraint("severity IN ('info', 'warning', 'critical')", name="severity"),
 )
 

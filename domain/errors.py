@@ -13,6 +13,8 @@ PipelineError
 ├── ReservationConflict      a reservation was asked to resolve twice in different ways
 ├── BrokerUnavailable        the terminal gave no answer to a question; nothing may be concluded
 ├── BrokerMismatch           the terminal shows another account than the configured one
+├── ClockMismatch            the broker's clock is not in the configured zone, so its times mean nothing
+├── ContractsUnchanged       a person accepted a change of a contract that nobody waits for
 └── LeaseLost                another sender serves the account now
 """
 
@@ -101,6 +103,17 @@ class BrokerUnavailable(PipelineError):
 
 class BrokerMismatch(PipelineError):
     code = "broker_mismatch"
+
+
+class ClockMismatch(PipelineError):
+    code = "clock_mismatch"
+
+
+class ContractsUnchanged(PipelineError):
+    code = "contracts_unchanged"
+
+    def __init__(self, slug: str, symbol: str) -> None:
+        super().__init__(f"no change of {symbol} on account {slug} waits for acceptance")
 
 
 class LeaseLost(PipelineError):

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.contracts import Contract
 from domain.money import Currency, Lots, is_multiple
 from domain.orders import OrderType
 
@@ -57,6 +58,12 @@ class Instrument:
     fillings: tuple[Filling, ...]
     order_types: tuple[OrderType, ...]
     read_at: datetime
+
+    @property
+    def contract(self) -> Contract:
+        return Contract(
+            contract_size=self.contract_size, tick_size=self.tick_size, point=self.point, digits=self.digits
+        )
 
     def volume_fault(self, volume: Lots) -> str | None:
         """Why the broker would refuse this volume, in words; None if it would not."""

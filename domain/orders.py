@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from domain.contracts import Contract
 from domain.errors import IllegalTransition
 from domain.fills import Fill
 from domain.money import Lots, Price
@@ -291,6 +292,8 @@ class OrderRequest:
     since: datetime
     submit_by: datetime
     comment: str
+    # The contract that the reservation was sized by; None for one that was made before contracts were kept.
+    contract: Contract | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

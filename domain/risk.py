@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from domain.contracts import Contract
 from domain.controls import Control, ControlScope
 from domain.exposure import CurrencyPair, conversion_rate, entry_price, loss_between, notional, worst_entry_price
 from domain.instruments import Instrument, TradeMode
@@ -20,12 +21,14 @@ from domain.money import ZERO, Currency, Lots, Price, round_against_us
 from domain.orders import OrderIntent, OrderType, Quote, Side
 from domain.positions import BrokerPosition
 from domain.reservations import Amounts
+from domain.watch import FindingKind, Pending
 
 
 class Gate(StrEnum):
     CONTROL = "control"
     ACCOUNT = "account"
     INSTRUMENT = "instrument"
+    CONTRACT = "contract"
     VOLUME = "volume"
     PRICE = "price"
     POSITION = "position"
@@ -55,17 +58,25 @@ class AccountState:
     currency: Currency
     enabled: bool
     user_enabled: bool
-    connected: bool
-    trade_allowed: bool
     leverage: int
     margin_free: Decimal
     read_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
+class Condition:
+    """Why nothing can be sent on the account now, and what mends it."""
+
+    kind: FindingKind
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RiskContext:
     """Everything a decision stands on, read under the locks.
 
+    `conditions` keep the account from trading now; `contract_changes` are those of the symbol that nobody has
+    accepted yet.
     `position_free` is the position's volume that no close holds yet, `position_owner` the user who opened it (None
     for nobody's); `pairs` are fresh; `unvalued` are the symbols of open positions
     that no rate or instrument puts a number on.
@@ -75,7 +86,10 @@ class RiskContext:
     data_age_max: timedelta
     controls: tuple[Control, ...]
     account: AccountState | None
+    conditions: tuple[Condition, ...]
     instrument: Instrument | None
+    instrument_listed: bool
+    contract_changes: tuple[Pending, ...]
     instrument_allowed: bool
     quote: Quote | None
     pairs: tuple[CurrencyPair, ...]
@@ -94,6 +108,7 @@ class Approved:
     reference_price: Price
     collar_points: int
     rates: dict[str, Decimal]
+    contract: Contract
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +159,7 @@ def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
 
 def claim_of(intent: OrderIntent, context: RiskContext) -> Approved | Denial:
     """What an order would claim, whatever the limits say; or the first missing fact."""
-    for denial in _data(context):
+    for denial in (*_data(context), *_contract(intent, context)):
         return denial
     assert context.account is not None, "a missing account is denied above"
     assert context.quote is not None, "a missing quote is denied above"
@@ -188,6 +203,7 @@ def _tradable(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
             gate=Gate.INSTRUMENT, code="symbol_unknown", message=f"the broker lists no symbol {intent.symbol}"
         )
         return
+    yield from _contract(intent, context)
     if not context.instrument_allowed:
         yield Denial(
             gate=Gate.INSTRUMENT, code="symbol_not_allowed", message=f"{intent.symbol} is not allowed here"
@@ -211,21 +227,35 @@ def _tradable(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
         )
 
 
+def _contract(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
+    """Whether the symbol still means what it meant; what reduces is let through, so that nothing is locked in."""
+    if intent.reducing:
+        return
+    if context.instrument is not None and not context.instrument_listed:
+        yield Denial(
+            gate=Gate.CONTRACT,
+            code=FindingKind.SYMBOL_VANISHED,
+            message=f"the broker lists no {intent.symbol} any more",
+        )
+        return
+    for change in context.contract_changes:
+        yield Denial(
+            gate=Gate.CONTRACT,
+            code=FindingKind.CONTRACT_CHANGED,
+            message=f"{change.term} of {change.symbol} is {change.shown} instead of {change.was}; "
+            f"a person has to accept that: nexus contracts accept {change.symbol}",
+        )
+
+
 def _data(context: RiskContext) -> Iterator[Denial]:
-    """Whether the facts that the other gates need are here and fresh."""
+    """Whether orders can go at all, and the facts that the other gates need are here and fresh."""
+    for condition in context.conditions:
+        yield Denial(gate=Gate.ACCOUNT, code=condition.kind, message=condition.message)
     account = context.account
     if account is None:
         yield Denial(gate=Gate.ACCOUNT, code="account_unknown", message="no account snapshot has been read yet")
     else:
         yield from _aged(Gate.ACCOUNT, "account_stale", "the account snapshot", account.read_at, context)
-        if not account.connected:
-            yield Denial(
-                gate=Gate.ACCOUNT, code="broker_disconnected", message="the terminal has no link to the broker"
-            )
-        elif not account.trade_allowed:
-            yield Denial(
-                gate=Gate.ACCOUNT, code="trading_not_allowed", message="the broker does not let this account trade"
-            )
     if context.quote is None:
         yield Denial(gate=Gate.QUOTE, code="quote_missing", message="there is no quote for this symbol")
     else:
@@ -352,6 +382,7 @@ def _size(
         reference_price=reference,
         collar_points=collar,
         rates={f"{instrument.currency_profit}{account.currency}": rate},
+        contract=instrument.contract,
     )
 
 

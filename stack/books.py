@@ -1,5 +1,6 @@
 """A connection to the books for commands that work on the database itself."""
 
+import getpass
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,11 @@ async def books(state: StateFolder) -> AsyncIterator[AsyncConnection]:
         raise StackError(f"the database: {first_line or type(error).__name__}") from error
     finally:
         await engine.dispose()
+
+
+def actor() -> str:
+    """Who the audit record names: the account on this machine that ran the command."""
+    return f"command:{getpass.getuser()}"
 
 
 def _database_url(state: StateFolder) -> str:

@@ -5,7 +5,16 @@ import sys
 import typer
 
 from settings import SettingsError
-from stack import chaos_commands, demo, sim_commands, stack_commands, trading_commands, user_commands, verification
+from stack import (
+    chaos_commands,
+    contract_commands,
+    demo,
+    sim_commands,
+    stack_commands,
+    trading_commands,
+    user_commands,
+    verification,
+)
 from stack.errors import StackError
 
 app = typer.Typer(
@@ -20,6 +29,7 @@ app.add_typer(trading_commands.app)
 app.add_typer(verification.app)
 app.add_typer(demo.app)
 app.add_typer(user_commands.app, name="user")
+app.add_typer(contract_commands.app, name="contracts")
 app.add_typer(sim_commands.app, name="sim")
 app.add_typer(chaos_commands.app)
 

@@ -1,6 +1,6 @@
 """Trades and positions as tables for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -97,7 +97,17 @@ def status_tables(status: dict[str, Any]) -> RenderableType:
         for control in status["controls"]
         if control["state"] != "active"
     ]
+    told += [Text(line, style="bold red") for account in status["accounts"] for line in _standing(account)]
     return Group(*told)
+
+
+def _standing(account: dict[str, Any]) -> Iterator[str]:
+    """What keeps the account, or a symbol of it, from trading."""
+    for condition in account["conditions"]:
+        yield f"account {account['account']}: {condition['message']}"
+    for change in account["contract_changes"]:
+        told = f"{change['symbol']} {change['term']} was {change['was']}, is {change['shown'] or 'gone'}"
+        yield f"account {account['account']}: {told}; see nexus contracts"
 
 
 def life_cycle(trade: dict[str, Any], events: Sequence[dict[str, Any]]) -> RenderableType:

@@ -1,7 +1,6 @@
 """`nexus user`: who may enter, changed in the database itself, since it must work when nobody can log in."""
 
 import asyncio
-import getpass
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -12,7 +11,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.users import NewUser, Role, User, add_user, find_credentials, list_users, set_enabled, set_password_hash
-from stack.books import books
+from stack.books import actor, books
 from stack.errors import StackError
 from stack.options import StateDirOption, state_folder
 from stack.rest import DEMO_TRADER, DEMO_TRADER_SECRET
@@ -36,7 +35,7 @@ def add(
 
     async def run() -> bool:
         async with books(state_folder(state_dir)) as connection:
-            return await add_user(connection, new, actor=_actor())
+            return await add_user(connection, new, actor=actor())
 
     if not asyncio.run(run()):
         raise StackError(f"there is already a user {name}")
@@ -68,7 +67,7 @@ def password(name: NameArgument, state_dir: StateDirOption = None) -> None:
     async def run() -> None:
         async with books(state) as connection:
             user = await _find(connection, name)
-            await set_password_hash(connection, user.id, hash_password(made), actor=_actor())
+            await set_password_hash(connection, user.id, hash_password(made), actor=actor())
 
     asyncio.run(run())
     demo_trader = SecretFiles(state.secrets)
@@ -95,7 +94,7 @@ def enable(name: NameArgument, state_dir: StateDirOption = None) -> None:
 async def _set_enabled(name: str, state_dir: Path | None, *, enabled: bool) -> None:
     async with books(state_folder(state_dir)) as connection:
         user = await _find(connection, name)
-        await set_enabled(connection, user.id, enabled=enabled, actor=_actor())
+        await set_enabled(connection, user.id, enabled=enabled, actor=actor())
 
 
 async def _find(connection: AsyncConnection, name: str) -> User:
@@ -103,8 +102,3 @@ async def _find(connection: AsyncConnection, name: str) -> User:
     if found is None:
         raise StackError(f"there is no user {name}")
     return found[0]
-
-
-def _actor() -> str:
-    """Who the audit record names: the account on this machine that ran the command."""
-    return f"command:{getpass.getuser()}"

@@ -216,7 +216,14 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
     engine = database.engine("broker")
     orders = SenderActivities(engine, sender, now=now)
     commands = CommandActivities(engine, sender, data_age_max=timedelta(seconds=5), now=now)
-    feed = FeedActivities(engine, sender, client, interval=timedelta(milliseconds=50), now=now)
+    feed = FeedActivities(
+        engine,
+        sender,
+        client,
+        interval=timedelta(milliseconds=50),
+        now=now,
+        instruments_interval=timedelta(milliseconds=500),
+    )
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),

@@ -74,6 +74,9 @@ def test_a_missing_variable_is_named(
         (BrokerSettings.from_environ, BROKER, "MT5_SERVER_ZONE", "Mars/Olympus"),
         (BrokerSettings.from_environ, BROKER, "MT5_LOGIN", "5e4"),
         (BrokerSettings.from_environ, BROKER, "SLIPPAGE_THRESHOLD", "NaN"),
+        (BrokerSettings.from_environ, BROKER, "SLIPPAGE_THRESHOLD_POINTS", "EURUSD"),
+        (BrokerSettings.from_environ, BROKER, "SLIPPAGE_THRESHOLD_POINTS", "EURUSD=20,EURUSD=30"),
+        (BrokerSettings.from_environ, BROKER, "SLIPPAGE_THRESHOLD_POINTS", "EURUSD=-1"),
         (BrokerSettings.from_environ, BROKER, "LEASE_SECONDS", "1"),
         (BrokerSettings.from_environ, BROKER, "ABSENCE_QUIET_SECONDS", "0"),
     ],
@@ -82,6 +85,13 @@ def test_a_wrong_value_is_refused_by_name(
     read: Callable[[dict[str, str]], object], environ: dict[str, str], name: str, value: str
 ) -> None:
     assert name in complaint(read, {**environ, name: value})
+
+
+def test_a_points_threshold_is_read_for_each_symbol() -> None:
+    given_points = BROKER | {"SLIPPAGE_THRESHOLD_POINTS": "EURUSD=20, XAUUSD=50.5"}
+    points = BrokerSettings.from_environ(given_points).slippage_threshold_points
+    assert points == {"EURUSD": Decimal(20), "XAUUSD": Decimal("50.5")}
+    assert BrokerSettings.from_environ(BROKER).slippage_threshold_points == {}
 
 
 def test_a_secret_is_never_repeated_in_a_complaint() -> None:

@@ -1,6 +1,7 @@
 """MetaTrader 5 as a Broker, over any of the three terminals.
 
-1. A read that fails raises `BrokerUnavailable`, and one that shows another account `BrokerMismatch`.
+1. A read that fails raises `BrokerUnavailable`, one that shows another account `BrokerMismatch`, and one whose
+   times the broker's clock misdates `ClockMismatch`.
 2. `submit` never raises for an outcome. What it cannot prove it returns as `Unresolved`, its sender dead by then.
 3. An order that the child had not announced before it ended was never sent.
 """
@@ -24,7 +25,7 @@ from brokers.mt5.sending import Submission
 from brokers.mt5.session import Pin
 from brokers.mt5.terminals import TerminalKind
 from brokers.mt5.turns import Lane
-from brokers.mt5.zone_watch import ZoneWatch
+from brokers.mt5.zone_watch import ZoneWatch, spoken
 from brokers.protocol import (
     AccountReading,
     Broker,
@@ -34,10 +35,11 @@ from brokers.protocol import (
     Lookup,
     MarketReading,
 )
-from domain.errors import BrokerMismatch, BrokerUnavailable
+from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch
 from domain.fills import Fill
 from domain.instruments import Instrument
 from domain.orders import Accepted, Changes, NotSent, OrderRequest, Quote, Rejected, SubmitOutcome, Unresolved
+from domain.watch import FindingKind
 
 # The package gives a terminal that it starts itself 60 seconds, and its account the time set for attaching.
 ATTACH_DEADLINE = timedelta(seconds=90)
@@ -125,6 +127,9 @@ class Mt5Broker(Broker):
         with readable():
             answer = await self._read("instruments", {})
             read_at = self._now()
+            if not answer["symbols"]:
+                # A terminal that starts or changes accounts has not loaded them; no broker offers nothing at all.
+                raise BrokerUnavailable("the terminal lists no symbols")
             return tuple(mapping.instrument(symbol, read_at=read_at) for symbol in answer["symbols"])
 
     async def read_market(self, symbols: tuple[str, ...], *, deals_since: datetime) -> MarketReading:
@@ -141,6 +146,7 @@ class Mt5Broker(Broker):
             )
 
     async def read_fills(self, since: datetime) -> tuple[Fill, ...]:
+        self._check_clock()
         windows = Windows(*self._clock.window(since, self._now()))
         with readable():
             while (window := windows.next()) is not None:
@@ -171,6 +177,7 @@ class Mt5Broker(Broker):
         lane = Lane.SEND if order.position_id is None else Lane.STOP
         submission = asdict(self._submission(order))
         try:
+            self._check_clock()
             answer = await self._process.call(
                 "submit", submission, lane=lane, end_when=lambda content: self._unclear(content, order)
             )
@@ -178,11 +185,8 @@ class Mt5Broker(Broker):
             if lost.announced:
                 return Unresolved(reason=str(lost), retcode=None, sender_ended_at=lost.ended_at)
             return NotSent(reason="broker_unavailable", detail={"cause": str(lost)})
-        except CallFailed as failed:
-            reason = "account_mismatch" if failed.fault == "mismatch" else "broker_unavailable"
-            return NotSent(reason=reason, detail={"cause": str(failed)})
-        except BrokerUnavailable as unavailable:
-            return NotSent(reason="broker_unavailable", detail={"cause": str(unavailable)})
+        except (CallFailed, BrokerUnavailable, ClockMismatch) as failed:
+            return NotSent(reason=_reason(failed), detail={"cause": str(failed)})
         outcome = self._outcome(answer.content, order)
         if isinstance(outcome, Unclear):
             return Unresolved(reason=outcome.reason, retcode=outcome.retcode, sender_ended_at=answer.ended_at)
@@ -205,10 +209,14 @@ class Mt5Broker(Broker):
     def _quotes(self, ticks: Struct, *, read_at: datetime) -> tuple[Quote, ...]:
         read = (mapping.quote(name, tick, clock=self._clock, read_at=read_at) for name, tick in ticks.items())
         quotes = tuple(quote for quote in read if quote is not None)
-        offset = self._zone_watch.offset(quotes)
-        if offset is not None:
-            raise BrokerMismatch(f"the broker's clock is {offset} off the configured zone {self._clock.zone}")
+        self._zone_watch.offset(quotes)
+        self._check_clock()
         return quotes
+
+    def _check_clock(self) -> None:
+        off = self._zone_watch.off
+        if off is not None:
+            raise ClockMismatch(f"it is {spoken(off)} of {self._clock.zone}")
 
     def _submission(self, order: OrderRequest) -> Submission:
         since, until = self._clock.search_window(order.since, self._now())
@@ -222,6 +230,7 @@ class Mt5Broker(Broker):
             since=since,
             until=until,
             submit_by=order.submit_by.timestamp(),
+            contract=requests.contract_terms(order),
         )
 
     def _outcome(self, content: Struct, order: OrderRequest) -> Outcome:
@@ -245,6 +254,14 @@ class Mt5Broker(Broker):
             if isinstance(failure, CallFailed) and failure.fault == "mismatch":
                 return CommandRefused(reason=f"account_mismatch: {failure}", retcode=None)
             return CommandUnknown(reason=str(failure), retcode=None)
+
+
+def _reason(failed: CallFailed | BrokerUnavailable | ClockMismatch) -> str:
+    """Why nothing was sent, in the words of the gates."""
+    if isinstance(failed, ClockMismatch):
+        return FindingKind.CLOCK_MISMATCH
+    mismatch = isinstance(failed, CallFailed) and failed.fault == "mismatch"
+    return FindingKind.ACCOUNT_MISMATCH if mismatch else "broker_unavailable"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 1. Any list that cannot be had fails the whole read.
 2. History is asked in the server's clock, by bounds that the adapter computed.
+3. The account is looked at before and after, so that nothing of another account, shown meanwhile, leaves here.
 """
 
 from brokers.mt5.retcodes import NOT_FOUND
@@ -40,30 +41,38 @@ def account(session: Session) -> Struct:
 
 def instruments(session: Session) -> Struct:
     """Every symbol that the terminal knows for the account; what may not be traded says so itself."""
+    session.account()
     symbols = session.ask("symbols_get")
+    session.account()
     return {"symbols": [{name: symbol[name] for name in SYMBOL_FIELDS} for symbol in symbols]}
 
 
 def market(session: Session, *, symbols: list[str], since: int, until: int) -> Struct:
-    return {
+    seen = {
         **account(session),
         "ticks": {name: tick for name in symbols if (tick := _tick(session, name)) is not None},
         "positions": session.ask("positions_get"),
         "orders": session.ask("orders_get"),
         "deal_count": session.ask("history_deals_total", since, until),
     }
+    session.account()
+    return seen
 
 
 def deals(session: Session, *, since: int, until: int, most: int) -> Struct:
     """The deals of a window, or, if they are more than `most`, their number, for the window to be divided."""
+    session.account()
     count = session.ask("history_deals_total", since, until)
     if count > most and until - since > 1:
         return {"count": count}
-    return {"deals": session.ask("history_deals_get", since, until)}
+    found = session.ask("history_deals_get", since, until)
+    session.account()
+    return {"deals": found}
 
 
 def find(session: Session, *, magic: int, since: int, until: int) -> Struct:
     """Everything under one magic from all four lists, and the signs by which the history can be trusted."""
+    session.account()
     before = (session.ask("terminal_info")["connected"], session.ask("history_deals_total", BEGINNING, until))
     orders = session.ask("orders_get")
     positions = session.ask("positions_get")

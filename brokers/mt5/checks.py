@@ -3,9 +3,17 @@
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+from brokers.mt5 import mapping
 from brokers.mt5.constants import PositionKind
 from brokers.mt5.floats import exact
+from brokers.mt5.retcodes import NOT_FOUND
 from brokers.mt5.session import Session, Struct
+from brokers.mt5.terminals import TerminalFault
+from domain.contracts import Contract
+from domain.watch import FindingKind, permission_findings
+
+# What the terminal shows for a symbol without prices.
+NO_TICK: Struct = {"bid": 0, "ask": 0}
 
 
 def refused(reason: str, **detail: Any) -> Struct:
@@ -14,16 +22,33 @@ def refused(reason: str, **detail: Any) -> Struct:
 
 def permission(account: Struct, terminal: Struct) -> Struct | None:
     """Algo trading may go off with any restart of the terminal, so it is asked before each send."""
-    # The account's own flag is down as well while there is no connection, so that comes first.
-    if not terminal["connected"]:
-        return refused("broker_unavailable", terminal="not connected to the broker")
-    flags = {
-        "terminal_trade_allowed": terminal["trade_allowed"],
-        "api_enabled": not terminal["tradeapi_disabled"],
-        "account_trade_allowed": account["trade_allowed"],
-        "account_trade_expert": account["trade_expert"],
-    }
-    return None if all(flags.values()) else refused("trading_disabled", **flags)
+    found = permission_findings(mapping.permissions(account, terminal))
+    return refused(found[0].kind, mend="; ".join(finding.message for finding in found)) if found else None
+
+
+def contract(symbol: Struct, reserved: dict[str, Any] | None) -> Struct | None:
+    """Whether the symbol is still the contract that the order was sized by; None in `reserved` is not compared."""
+    if reserved is None:
+        return None
+    sized = Contract(
+        contract_size=Decimal(reserved["contract_size"]),
+        tick_size=Decimal(reserved["tick_size"]),
+        point=Decimal(reserved["point"]),
+        digits=reserved["digits"],
+    )
+    changes = sized.changes(mapping.contract(symbol))
+    told = {term: f"{shown} instead of {was}" for term, (was, shown) in changes.items()}
+    return refused(FindingKind.CONTRACT_CHANGED, **told) if changes else None
+
+
+def listed(session: Session, name: str) -> Struct | None:
+    """The symbol as it is now, None if the broker lists it no more; any other fault fails the send."""
+    try:
+        return session.symbol(name)
+    except TerminalFault as fault:
+        if fault.code != NOT_FOUND:
+            raise
+        return None
 
 
 def quote(tick: Struct) -> Struct | None:

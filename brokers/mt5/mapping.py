@@ -19,11 +19,13 @@ from brokers.mt5.constants import (
 )
 from brokers.mt5.floats import exact
 from brokers.protocol import AccountReading
+from domain.contracts import Contract
 from domain.fills import Entry, Fill, FillKind, FillReason
 from domain.instruments import Execution, Filling, Instrument, TradeMode
 from domain.money import Currency, Lots, Price
 from domain.orders import BrokerOrder, BrokerOrderState, OrderType, Quote, Side
 from domain.positions import BrokerPosition, MarginMode
+from domain.watch import Permissions
 
 Struct = Mapping[str, Any]
 
@@ -101,19 +103,32 @@ def account_reading(account: Struct, terminal: Struct, *, read_at: datetime) -> 
         margin_mode=MARGIN_MODES[account["margin_mode"]],
         trade_mode=ACCOUNT_TRADE_MODES[account["trade_mode"]],
         leverage=account["leverage"],
-        connected=bool(terminal["connected"]),
-        trade_allowed=bool(
-            terminal["trade_allowed"]
-            and not terminal["tradeapi_disabled"]
-            and account["trade_allowed"]
-            and account["trade_expert"]
-        ),
+        permissions=permissions(account, terminal),
         balance=exact(account["balance"]),
         credit=exact(account["credit"]),
         equity=exact(account["equity"]),
         margin=exact(account["margin"]),
         margin_free=exact(account["margin_free"]),
         read_at=read_at,
+    )
+
+
+def permissions(account: Struct, terminal: Struct) -> Permissions:
+    return Permissions(
+        connected=bool(terminal["connected"]),
+        algo_trading=bool(terminal["trade_allowed"]),
+        python_trading=not terminal["tradeapi_disabled"],
+        account_trading=bool(account["trade_allowed"]),
+        expert_trading=bool(account["trade_expert"]),
+    )
+
+
+def contract(symbol: Struct) -> Contract:
+    return Contract(
+        contract_size=exact(symbol["trade_contract_size"]),
+        tick_size=exact(symbol["trade_tick_size"]),
+        point=exact(symbol["point"]),
+        digits=symbol["digits"],
     )
 
 

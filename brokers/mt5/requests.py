@@ -6,6 +6,7 @@ What only the live market can tell (filling mode, market price, deviation, the p
 
 import re
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from brokers.mt5.clock import ServerClock
@@ -63,6 +64,14 @@ def order_request(order: OrderRequest, *, clock: ServerClock) -> dict[str, Any]:
         "tp": order.take_profit,
     }
     return request | {name: wire(price) for name, price in prices.items() if price is not None}
+
+
+def contract_terms(order: OrderRequest) -> dict[str, Any] | None:
+    """What the live symbol must still be; what closes a position is not held to it, or nothing could be closed."""
+    if order.contract is None or order.position_id is not None:
+        return None
+    terms = vars(order.contract)
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in terms.items()}
 
 
 def filling_wanted(time_in_force: TimeInForce) -> int | None:

@@ -15,6 +15,7 @@ from brokers.mt5.constants import BROKERS_OWN, Action, MarginModeNumber
 from brokers.mt5.retcodes import INVALID_FILL, NO_CONNECTION, OWNED, REFUSALS, Verdict, retcode_name, verdict
 from brokers.mt5.session import Session, Struct
 from brokers.mt5.terminals import Reply, TerminalFault
+from domain.watch import FindingKind
 
 # Deals lag the answer by milliseconds; what takes longer comes with the feed.
 READ_BACK_SECONDS = 0.15
@@ -25,6 +26,7 @@ class Submission:
     """`request` lacks what only the live market tells; `since` and `until` bound the search for an earlier send.
 
     `submit_by` is in seconds since the Unix epoch, `position_id` names the position that the order closes.
+    `contract` is what the order was sized by, None for one that is not held to it.
     """
 
     request: dict[str, Any]
@@ -36,6 +38,7 @@ class Submission:
     since: int
     until: int
     submit_by: float
+    contract: dict[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +96,21 @@ def _positions(session: Session, magic: int) -> list[Struct]:
 
 
 def _prepare(session: Session, submission: Submission) -> Prepared | Struct:
+    session.account()
     found = evidence(session, submission)
-    symbol = session.symbol(submission.request["symbol"])
-    tick, read_at = session.tick(submission.request["symbol"]), session.timing.time()
-    seen = {"tick": tick, "tick_read_at": read_at}
+    symbol, seen = _look(session, submission.request["symbol"])
     if found is not None:
         return found | seen
     if submission.request["magic"] in session.sent:
         return {"stage": "lost", "failure": "sent before under the same magic, and not to be seen yet"}
     request = dict(submission.request)
-    refusal = checks.permission(session.account(), session.ask("terminal_info")) or checks.quote(tick)
+    refusal = _refusal(session, submission, symbol=symbol, tick=seen["tick"])
     if refusal is not None:
         return refusal
+    assert symbol is not None, "an order in a vanished symbol is refused"
     if request["action"] == Action.DEAL:
         priced = checks.market_price(
-            tick,
+            seen["tick"],
             side=submission.side,
             reference=submission.reference_price,
             collar_points=submission.collar_points,
@@ -124,6 +127,22 @@ def _prepare(session: Session, submission: Submission) -> Prepared | Struct:
     pending = request["action"] == Action.PENDING
     modes = filling.candidates(symbol, pending=pending, wanted=submission.filling)
     return _checked(session, request, modes, seen)
+
+
+def _look(session: Session, name: str) -> tuple[Struct | None, Struct]:
+    """The symbol and its price as they are now; None and no price for one that the broker lists no more."""
+    symbol = checks.listed(session, name)
+    tick = checks.NO_TICK if symbol is None else session.tick(name)
+    return symbol, {"tick": tick, "tick_read_at": session.timing.time()}
+
+
+def _refusal(session: Session, submission: Submission, *, symbol: Struct | None, tick: Struct) -> Struct | None:
+    refusal = checks.permission(session.account(), session.ask("terminal_info"))
+    if refusal is not None:
+        return refusal
+    if symbol is None:
+        return checks.refused(FindingKind.SYMBOL_VANISHED, symbol=submission.request["symbol"])
+    return checks.quote(tick) or checks.contract(symbol, submission.contract)
 
 
 def _checked(session: Session, request: Struct, modes: tuple[int, ...], seen: Struct) -> Prepared | Struct:

@@ -91,6 +91,8 @@ class Session:
         }
         for name, value in expected.items():
             if value is not None and account[name] != value:
+                # What was read since the last look may be the other account's.
+                self.history.forget()
                 raise AccountMismatch(f"the terminal shows {name} {account[name]}, expected is {value}")
 
     def symbol(self, name: str) -> Struct:

@@ -16,15 +16,25 @@ class ZoneWatch:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[datetime, datetime]] = {}
+        self.off: timedelta | None = None
 
     def offset(self, quotes: Iterable[Quote]) -> timedelta | None:
-        """How far the broker's clock is from the configured zone by every live quote, None if one of them fits."""
+        """How far the broker's clock is from the configured zone by every live quote, None if one of them fits.
+
+        Quotes that tell nothing leave the last judgement standing: a wrong clock is wrong until it is seen right.
+        """
         offsets = []
         for quote in quotes:
             at, read_at = self._seen.get(quote.symbol, (quote.at, quote.read_at))
             self._seen[quote.symbol] = (quote.at, quote.read_at)
             if at != quote.at and quote.read_at - read_at <= LIVE:
                 offsets.append(quote.at - quote.read_at)
-        if not offsets or any(abs(offset) <= TOLERANCE for offset in offsets):
-            return None
-        return min(offsets, key=abs)
+        if offsets:
+            nearest = min(offsets, key=abs)
+            self.off = nearest if abs(nearest) > TOLERANCE else None
+        return self.off
+
+
+def spoken(offset: timedelta) -> str:
+    minutes = round(abs(offset) / timedelta(minutes=1))
+    return f"{minutes} min {'ahead' if offset > timedelta(0) else 'behind'}"

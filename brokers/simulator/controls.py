@@ -17,7 +17,7 @@ from brokers.simulator.records import Deal, Order, Position
 from brokers.simulator.symbols import Symbol
 from brokers.simulator.terminal import Terminal
 
-DECIMAL_TERMS = frozenset({"volume_min", "volume_max", "volume_step", "volume_limit", "level_lots"})
+DECIMAL_TERMS = frozenset({"volume_min", "volume_max", "volume_step", "volume_limit", "level_lots", "contract"})
 TERMS = DECIMAL_TERMS | {
     "trade_mode",
     "session_open",
@@ -26,6 +26,7 @@ TERMS = DECIMAL_TERMS | {
     "filling_flags",
     "exemode",
     "levels",
+    "listed",
 }
 
 

@@ -51,10 +51,10 @@ class Queries:
         return account_row(self._terminal)
 
     def symbols_total(self) -> int:
-        return len(self._terminal.symbols)
+        return len(self.symbols_get())
 
     def symbols_get(self) -> list[list[Any]]:
-        return [self.symbol_info(name) for name in self._terminal.symbols]
+        return [self.symbol_info(name) for name, symbol in self._terminal.symbols.items() if symbol.listed]
 
     def symbol_info(self, name: str) -> list[Any]:
         symbol = self._symbol(name)
@@ -215,7 +215,7 @@ class Queries:
 
     def _symbol(self, name: str) -> Symbol:
         symbol = self._terminal.symbols.get(name)
-        if symbol is None:
+        if symbol is None or not symbol.listed:
             raise CallFailed(mt5.RES_E_NOT_FOUND, "Terminal: Not found")
         return symbol
 

@@ -45,6 +45,7 @@ class Symbol:
     trade_mode: int = mt5.SYMBOL_TRADE_MODE_FULL
     session_open: bool = True
     selected: bool = True
+    listed: bool = True  # False once the broker took it off its list, whatever is still open in it
 
     @property
     def point(self) -> Decimal:

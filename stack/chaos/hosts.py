@@ -19,7 +19,7 @@ from activities.feed import FeedActivities, FollowAccount
 from activities.sender import Sender, SenderActivities
 from activities.trades import TradeActivities
 from brokers.mt5.adapter import Mt5Broker
-from db import accounts, snapshots
+from db import accounts
 from db.accounts import Account, Lease, LeaseHeld
 from domain.errors import LeaseLost, PipelineError
 from stack.chaos.baton import Baton, Killed, Process
@@ -137,9 +137,7 @@ class BrokerHost:
             now=world.clock.now,
             pause=self._pause,
         )
-        cards = await broker.read_instruments()
-        async with self.books.begin() as connection:
-            await snapshots.write_instruments(connection, account.id, cards)
+        await feed.read_instruments_now()
         await feed.read_now()
         orders = SenderActivities(engine, sender, now=world.clock.now)
         commands = CommandActivities(engine, sender, data_age_max=DATA_AGE_MAX, now=world.clock.now)

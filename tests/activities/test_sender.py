@@ -22,7 +22,7 @@ from domain.orders import (
 from domain.trades import TradeProgress
 from tests.activities.broker import QUIET, ScriptedBroker, make_lookup, make_sender, take_lease
 from tests.db.books import Books
-from tests.factories import NOW, lots, make_fill, make_order, make_quote
+from tests.factories import NOW, lots, make_fill, make_instrument, make_order, make_quote
 
 UNRESOLVED = Unresolved(reason="timeout", retcode=None, sender_ended_at=None)
 
@@ -58,6 +58,27 @@ async def unresolved(books: Books) -> Trade:
     trade = await books.reserved()
     await submit(books, trade, ScriptedBroker(outcomes=[UNRESOLVED]))
     return await books.trade(trade.id)
+
+
+async def test_an_order_is_sent_with_the_contract_that_it_was_sized_by(books: Books) -> None:
+    trade = await books.reserved()
+    await books.run("UPDATE instruments SET contract_size = 1000, digits = 3")
+    broker = ScriptedBroker(outcomes=[accepted(trade)])
+
+    await submit(books, trade, broker)
+
+    (sent,) = broker.sends
+    assert sent.contract == make_instrument().contract
+
+
+async def test_a_reservation_from_before_contracts_were_kept_is_held_to_none(books: Books) -> None:
+    trade = await books.reserved()
+    await books.run("UPDATE risk_reservations SET contract = NULL")
+    broker = ScriptedBroker(outcomes=[accepted(trade)])
+
+    await submit(books, trade, broker)
+
+    assert [sent.contract for sent in broker.sends] == [None]
 
 
 async def test_an_accepted_send_books_the_fills_of_its_answer_at_once(books: Books) -> None:

@@ -21,7 +21,12 @@ async def test_market_order_is_answered_filled_with_everything_known_of_it(api: 
     assert "idempotent-replay" not in answer.headers
     assert (trade["state"], trade["filled_volume"], trade["average_price"]) == ("filled", "0.10", "1.1")
     assert trade["account"] == "demo"
-    assert trade["slippage"]["points"] == "0.00"
+    assert trade["slippage"] == {
+        "points": "0.00",
+        "money": "0.00",
+        "price_percent": "0.000000",
+        "stop_percent": None,
+    }
     assert trade["reservation"]["volume"] is not None
     assert [(fill["volume"], fill["commission"]) for fill in trade["fills"]] == [("0.10", "-0.35")]
     assert trade["links"]["temporal"] == (

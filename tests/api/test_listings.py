@@ -1,10 +1,16 @@
 """What users read: their own rows, page by page, each number with its age."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, insert
 
+from db import watch
+from db.accounts import read_account
+from db.tables import contract_changes
 from domain.orders import OrderState
+from domain.watch import FindingKind, condition
 from tests.api.books import FOREIGN, GOLD, MINE, NOBODYS, id_of, open_positions
 from tests.api.conftest import Api, order
 
@@ -196,6 +202,29 @@ async def test_status_counts_trades_and_shows_ages(api: Api) -> None:
     assert account["lease"]["age_ms"] >= 0
     assert account["snapshot"]["age_ms"] >= 0
     assert [quote["symbol"] for quote in account["quotes"]] == ["EURUSD"]
+
+
+async def test_status_shows_what_keeps_an_account_from_trading(api: Api) -> None:
+    async def shown() -> tuple[list[Any], list[Any]]:
+        account = (await api.call("trader", "GET", "/api/system/status")).json()["accounts"][0]
+        return account["conditions"], account["contract_changes"]
+
+    assert await shown() == ([], [])
+    async with api.database.engine("broker").begin() as connection:
+        demo = await read_account(connection, "demo")
+        off = condition(FindingKind.ALGO_TRADING_OFF)
+        await watch.see_conditions(connection, demo, [off], read_at=datetime.now(UTC), actor="test")
+        gold = {"account_id": demo.id, "symbol": "XAUUSD", "term": "digits", "was": "2", "shown": "3"}
+        await connection.execute(insert(contract_changes).values(**gold, alert_key="-"))
+    conditions, changes = await shown()
+    async with api.database.engine("broker").begin() as connection:
+        await watch.see_conditions(connection, demo, [], read_at=datetime.now(UTC), actor="test")
+        await connection.execute(delete(contract_changes))
+
+    assert [(row["kind"], row["message"]) for row in conditions] == [("algo_trading_off", off.message)]
+    assert [(row["symbol"], row["term"], row["was"], row["shown"]) for row in changes] == [
+        ("XAUUSD", "digits", "2", "3")
+    ]
 
 
 async def test_status_of_a_user_without_an_account_shows_none(api: Api) -> None:

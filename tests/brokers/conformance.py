@@ -276,4 +276,4 @@ class BrokerConformance:
     async def test_a_retired_sender_is_replaced_at_the_next_call(self, broker: Broker) -> None:
         ended_at = await broker.retire_sender()
         assert ended_at <= datetime.now(UTC)
-        assert (await broker.read_account()).connected
+        assert (await broker.read_account()).permissions.connected

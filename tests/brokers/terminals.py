@@ -7,10 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from brokers.mt5.adapter import Mt5Broker, open_broker
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
+CALL_DEADLINE = timedelta(seconds=1)
 LOGIN = 50001
 SERVER = "Simulated-Demo"
 ZONE = "Europe/Athens"
@@ -54,3 +60,17 @@ def bridge_to(address: str, folder: Path) -> Iterator[str]:
     options = ("--listen", "127.0.0.1:0", "--terminal", "simulated", "--path", address, "--fence-file", fence_file)
     with process("brokers.mt5.bridge", *options) as served:
         yield served
+
+
+def mt5_broker(folder: Path, **fields: Any) -> Mt5Broker:
+    given: dict[str, Any] = {
+        "terminal": "simulated",
+        "login": LOGIN,
+        "password": None,
+        "server": SERVER,
+        "server_zone": ZoneInfo(ZONE),
+        "call_deadline": CALL_DEADLINE,
+        "lock_file": folder / "terminal.lock",
+        "lease_number": 1,
+    }
+    return open_broker(**(given | fields))

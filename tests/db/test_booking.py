@@ -6,9 +6,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from db.instruments import bound_slippage
 from db.trades import Trade
 from domain.fills import Entry, Fill, FillKind, FillReason
 from domain.money import ZERO, Lots
@@ -255,8 +257,27 @@ async def test_slippage_is_measured_against_the_price_expected(books: Books) -> 
     trade = await books.reserved()
     await books.book(opening(trade, price=price("1.10015")))
 
-    slipped = await books.rows("SELECT slippage_points, slippage_money FROM trade_ledger")
-    assert slipped == [{"slippage_points": Decimal("5.00"), "slippage_money": Decimal("0.50")}]
+    assert await slipped(books) == [Decimal("5.00"), Decimal("0.50"), Decimal("0.004545"), None]
+
+
+async def test_slippage_is_measured_against_the_stop_that_the_order_carries(books: Books) -> None:
+    trade = await books.reserved(stop_loss=price("1.09910"))
+    await books.book(opening(trade, price=price("1.10015")))
+
+    assert await slipped(books) == [Decimal("5.00"), Decimal("0.50"), Decimal("0.004545"), Decimal("5.00")]
+
+
+@pytest.mark.parametrize(("filled_at", "alerted"), [("1.10030", False), ("1.10031", True)])
+async def test_slippage_beyond_the_points_of_its_symbol_raises_the_same_alert(
+    books: Books, filled_at: str, *, alerted: bool
+) -> None:
+    async with books.broker.begin() as connection:
+        await bound_slippage(connection, books.account.id, {"EURUSD": Decimal(20)})
+    trade = await books.reserved()
+    await books.book(opening(trade, price=price(filled_at)))
+
+    alerts = await books.rows("SELECT kind, key FROM alerts")
+    assert alerts == ([{"kind": "slippage", "key": f"slippage:{trade.id}"}] if alerted else [])
 
 
 async def test_slippage_beyond_the_threshold_raises_one_alert(books: Books) -> None:
@@ -267,6 +288,13 @@ async def test_slippage_beyond_the_threshold_raises_one_alert(books: Books) -> N
 
     alerts = await books.rows("SELECT kind, severity FROM alerts")
     assert alerts == [{"kind": "slippage", "severity": "warning"}]
+
+
+async def slipped(books: Books) -> list[Decimal | None]:
+    (row,) = await books.rows(
+        "SELECT slippage_points, slippage_money, slippage_price_percent, slippage_stop_percent FROM trade_ledger"
+    )
+    return list(row.values())
 
 
 async def claimed(books: Books, trade: Trade) -> Decimal:

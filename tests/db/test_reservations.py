@@ -17,7 +17,7 @@ from domain.orders import OrderIntent
 from domain.reservations import NOTHING, RESOLVED_STATES, Amounts, ReservationState
 from domain.risk import Approved
 from tests.db.books import Books
-from tests.factories import USD, lots, price
+from tests.factories import USD, lots, make_instrument, price
 from tests.strategies import amounts
 
 CLAIM = Amounts(
@@ -34,6 +34,7 @@ async def hold(books: Books, claim: Amounts = CLAIM) -> OrderIntent:
         reference_price=price("1.1001"),
         collar_points=10,
         rates={"USDUSD": Decimal(1)},
+        contract=make_instrument().contract,
     )
     async with books.database.engine("pipeline").begin() as connection:
         await reservations.lock_totals(connection, books.account.id, books.user_id)
@@ -120,7 +121,14 @@ async def test_a_claim_falls_and_never_rises(books: Books) -> None:
 
 async def test_a_trade_holds_one_reservation(books: Books) -> None:
     intent = await hold(books)
-    approved = Approved(amounts=CLAIM, currency=USD, reference_price=price("1.1"), collar_points=1, rates={})
+    approved = Approved(
+        amounts=CLAIM,
+        currency=USD,
+        reference_price=price("1.1"),
+        collar_points=1,
+        rates={},
+        contract=make_instrument().contract,
+    )
     async with books.database.engine("pipeline").connect() as connection:
         with pytest.raises(IntegrityError, match="pk_risk_reservations"):
             await reservations.hold(connection, intent, approved)

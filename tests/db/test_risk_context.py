@@ -37,6 +37,7 @@ async def test_facts_come_back_exactly_as_they_were_stored(books: Books) -> None
     context = await read(books, books.intent())
 
     assert context.instrument == make_instrument()
+    assert (context.conditions, context.contract_changes, context.instrument_listed) == ((), (), True)
     assert context.quote == make_quote()
     assert context.account is not None
     assert (context.account.margin_free, context.account.leverage) == (Decimal(1_000_000), 100)

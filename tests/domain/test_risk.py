@@ -85,8 +85,6 @@ def test_a_stop_of_any_scope_denies(scope: ControlScope, state: str, *, denied: 
     [
         ({"enabled": False}, "account_disabled"),
         ({"user_enabled": False}, "user_disabled"),
-        ({"connected": False}, "broker_disconnected"),
-        ({"trade_allowed": False}, "trading_not_allowed"),
     ],
 )
 def test_account_and_user_must_be_let_to_trade(change: dict[str, Any], code: str) -> None:

@@ -8,14 +8,16 @@ from stack.cli import app, main
 COMMANDS = ("up", "down", "status", "trade", "trades", "positions", "stuck", "verify")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "user"])
+@pytest.mark.parametrize("command", [*COMMANDS, "user", "contracts"])
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
 
 
-@pytest.mark.parametrize("words", [["trades"], ["positions"], ["stuck"], ["verify"], ["user", "list"]])
+@pytest.mark.parametrize(
+    "words", [["trades"], ["positions"], ["stuck"], ["verify"], ["user", "list"], ["contracts"]]
+)
 def test_without_a_stack_a_command_says_so_in_one_line(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

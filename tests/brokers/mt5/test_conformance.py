@@ -2,71 +2,31 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from brokers.mt5.adapter import Mt5Broker, open_broker
+from brokers.mt5.adapter import Mt5Broker
 from brokers.protocol import CommandDone
 from brokers.simulator.control import Control
-from brokers.simulator.faults import AnswerLost, Delay, DoneLater, Fault, Hang, Placed, Reject
+from brokers.simulator.faults import (
+    AnswerLost,
+    Delay,
+    DoneLater,
+    Fault,
+    Hang,
+    Placed,
+    Reject,
+)
 from domain.errors import BrokerMismatch, BrokerUnavailable
 from domain.fills import Entry, filled_lots
 from domain.money import Lots
 from domain.orders import Accepted, BrokerOrderState, NotSent, Rejected, Side, Unresolved
 from domain.positions import MarginMode
 from tests.brokers.conformance import ASK, BID, BrokerConformance, order, sends
-from tests.brokers.terminals import LOGIN, SERVER, ZONE, bridge_to, simulated_terminal
-
-CALL_DEADLINE = timedelta(seconds=1)
-
-
-def mt5_broker(folder: Path, **fields: Any) -> Mt5Broker:
-    given: dict[str, Any] = {
-        "terminal": "simulated",
-        "login": LOGIN,
-        "password": None,
-        "server": SERVER,
-        "server_zone": ZoneInfo(ZONE),
-        "call_deadline": CALL_DEADLINE,
-        "lock_file": folder / "terminal.lock",
-        "lease_number": 1,
-    }
-    return open_broker(**(given | fields))
-
-
-@pytest.fixture(scope="class")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("terminal")
-
-
-@pytest.fixture(scope="class")
-def address(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    with simulated_terminal(folder, *getattr(request.cls, "options", ())) as address:
-        yield address
-
-
-@pytest.fixture(scope="class")
-def control(address: str) -> Iterator[Control]:
-    host, _, port = address.rpartition(":")
-    with Control(host, int(port)) as control:
-        yield control
-
-
-@pytest.fixture(scope="class")
-async def broker(request: pytest.FixtureRequest, folder: Path, address: str) -> AsyncIterator[Mt5Broker]:
-    with ExitStack() as stack:
-        kind = request.cls.terminal
-        path = stack.enter_context(bridge_to(address, folder)) if kind == "bridge" else address
-        broker = mt5_broker(folder, terminal=kind, path=path)
-        yield broker
-        await broker.close()
+from tests.brokers.terminals import LOGIN, SERVER, bridge_to, mt5_broker, simulated_terminal
 
 
 class TestSimulated(BrokerConformance):

@@ -100,6 +100,7 @@ async def test_a_caller_that_goes_away_leaves_the_call_to_its_end(terminal: Term
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await terminal.call("account", {}, lane=Lane.READ)
+    mood("well")
     answer = await terminal.call("deals", DEALS, lane=Lane.READ)
     assert answer.content == {"deals": []}
     assert terminal.pid == pid

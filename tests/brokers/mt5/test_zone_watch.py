@@ -38,6 +38,12 @@ def test_a_quote_that_changed_over_a_long_pause_tells_nothing() -> None:
     assert watch.offset([quote(at=NOON - timedelta(hours=1), read_at=later)]) is None
 
 
+def test_a_clock_that_was_seen_wrong_is_wrong_until_it_is_seen_right() -> None:
+    hour, second = timedelta(hours=1), timedelta(seconds=1)
+    off = NOON + hour + second
+    assert looks(NOON + hour, off, off, off, NOON + 4 * second) == [None, hour, hour, hour, None]
+
+
 def test_one_quote_that_fits_speaks_for_the_zone() -> None:
     watch = ZoneWatch()
     for second in (0, 1):

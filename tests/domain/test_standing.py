@@ -1,0 +1,64 @@
+"""What the watch found denies by its own name: conditions whatever is sent, changed contracts what opens."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from domain.orders import OrderIntent, Side
+from domain.risk import Approved, Condition, Denial, Denied, Gate, RiskContext, claim_of, evaluate
+from domain.watch import CONDITIONS, FindingKind, Pending
+from tests.factories import lots, make_context, make_intent, make_position
+
+
+def only_denial(intent: OrderIntent, context: RiskContext) -> Denial:
+    answer = evaluate(intent, context)
+    assert isinstance(answer, Denied)
+    (denial,) = answer.denials
+    return denial
+
+
+@pytest.mark.parametrize("kind", list(CONDITIONS))
+@pytest.mark.parametrize("position_id", [None, 7001])
+def test_a_condition_denies_whatever_would_be_sent(kind: FindingKind, position_id: int | None) -> None:
+    side = Side.BUY if position_id is None else Side.SELL
+    intent = make_intent(side=side, position_id=position_id)
+    context = make_context(position=make_position(), position_free=lots("0.10"))
+    assert isinstance(evaluate(intent, context), Approved)
+
+    standing = replace(context, conditions=(Condition(kind=kind, message="mend it"),))
+    denial = only_denial(intent, standing)
+    assert (denial.gate, denial.code, denial.message) == (Gate.ACCOUNT, kind, "mend it")
+    assert isinstance(claim_of(intent, standing), Denial)
+    answer = evaluate(intent, standing)
+    assert isinstance(answer, Denied)
+    assert not answer.for_want_of_data
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (
+            {"contract_changes": (Pending(symbol="EURUSD", term="contract_size", was="100000", shown="1000"),)},
+            FindingKind.CONTRACT_CHANGED,
+        ),
+        ({"instrument_listed": False}, FindingKind.SYMBOL_VANISHED),
+    ],
+)
+def test_a_changed_contract_denies_what_opens_and_lets_through_what_reduces(
+    change: dict[str, Any], code: FindingKind
+) -> None:
+    context = make_context(position=make_position(), position_free=lots("0.10"), **change)
+
+    denial = only_denial(make_intent(), context)
+    assert (denial.gate, denial.code) == (Gate.CONTRACT, code)
+    assert isinstance(claim_of(make_intent(), context), Denial)
+    assert isinstance(evaluate(make_intent(side=Side.SELL, position_id=7001), context), Approved)
+
+
+def test_a_changed_contract_says_who_can_open_it_again() -> None:
+    change = Pending(symbol="EURUSD", term="contract_size", was="100000", shown="1000")
+    assert only_denial(make_intent(), make_context(contract_changes=(change,))).message == (
+        "contract_size of EURUSD is 1000 instead of 100000; "
+        "a person has to accept that: nexus contracts accept EURUSD"
+    )
