@@ -5,6 +5,7 @@
 3. Nothing waits in real time: timers and timeouts are entries on the virtual clock's agenda.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -93,7 +94,8 @@ class Temporal:
     async def dispatch(self) -> None:
         """Hand out every task that a polling worker can take."""
         while self._given_up:
-            await self._baton.stop(self._given_up.pop(), TimeoutError("the attempt was given up"))
+            # As the SDK does it, once a heartbeat's answer says that the attempt is over.
+            await self._baton.stop(self._given_up.pop(), asyncio.CancelledError())
         for execution in list(self.executions.values()):
             if execution.pending and execution.turn is None and not execution.closed:
                 self._hand_out_task(execution)
