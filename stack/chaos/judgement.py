@@ -44,6 +44,8 @@ class Judgement:
     deals: Sequence[Deal]
     positions: Sequence[Position]
     broken_before: AbstractSet[str]
+    # The workflows of the trades that somebody was answered as accepted.
+    accepted: AbstractSet[str] = frozenset()
 
     async def pronounce(self) -> tuple[tuple[str, ...], list[Violation]]:
         """The states of the account's trades, and every breach."""
@@ -54,6 +56,10 @@ class Judgement:
             violation
             for trade in trades
             for violation in judge_trade(trade, truth_of(trade["magic"], self.orders, self.deals))
+        ]
+        found += [
+            Violation(fault=Fault.LOST, what=f"{workflow} was accepted, and the books have no trade of it")
+            for workflow in sorted(self.accepted - {trade["workflow_id"] for trade in trades})
         ]
         found += [
             judge_retraction(row["client_order_id"], OrderState(row["before"]))

@@ -264,6 +264,7 @@ class Rehearsal:
             deals=side.store.select(Deal),
             positions=tuple(side.terminal.books.positions.values()),
             broken_before=self._broken_before,
+            accepted=self._world.temporal.executions.keys(),
         )
         states, violations = await books.pronounce()
         defects = [
