@@ -17,6 +17,8 @@ _clones = itertools.count(1)
 
 # Examples meet real servers on shared cores; how long one takes says nothing.
 settings.register_profile("patient", deadline=None)
+# For a search by hand: `--hypothesis-profile=long`.
+settings.register_profile("long", deadline=None, max_examples=3000)
 settings.load_profile("patient")
 
 
