@@ -1,0 +1,254 @@
+"""The fill book on the real database against a model of it: any records, in any order, changed and repeated.
+
+Longer: `make check ARGS="tests/db/test_fill_book.py --hypothesis-profile=long"`.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from db.trades import Trade
+from domain.fills import Entry, Fill, FillKind
+from domain.money import ZERO, Lots
+from domain.positions import MarginMode
+from tests.databases import cloned_database
+from tests.db.books import Books, open_books
+from tests.factories import NOW, lots, make_exit, make_fill
+
+Answer = TypeVar("Answer")
+
+CENTS = st.integers(-5_000, 5_000).map(lambda cents: Decimal(cents) / 100)
+MONEY_KINDS = [FillKind.BALANCE, FillKind.CREDIT, FillKind.CORRECTION, FillKind.COMMISSION, FillKind.INTEREST]
+
+_databases = itertools.count(1)
+
+
+class FillBook(RuleBasedStateMachine):
+    """`records` is the broker's history as it is now, `shown` what of it is booked."""
+
+    admin_url: ClassVar[str]
+    margin_mode: ClassVar[MarginMode] = MarginMode.HEDGING
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.records: dict[int, Fill] = {}
+        self.shown: dict[int, Fill] = {}
+        self.revisions: dict[int, int] = {}
+        self.openers: dict[int, Trade] = {}
+        self.open_lots: dict[int, Decimal] = {}
+        self.tickets = itertools.count(1)
+        self.positions = itertools.count(7001)
+
+    def wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return self.runner.run(work)
+
+    @initialize()
+    def books_are_opened(self) -> None:
+        self.books: Books = self.wait(self._open())
+
+    async def _open(self) -> Books:
+        name = f"fill_book_{next(_databases)}"
+        database = await self.stack.enter_async_context(cloned_database(self.admin_url, name=name))
+        return await self.stack.enter_async_context(open_books(database, margin_mode=self.margin_mode))
+
+    # The broker's history grows and changes.
+
+    @rule(parts=st.integers(1, 3), commission=CENTS)
+    def an_order_opens_a_position(self, parts: int, commission: Decimal) -> None:
+        trade = self.wait(self.books.accepted(volume=lots("0.30")))
+        position = next(self.positions)
+        for _ in range(parts):
+            self.record(
+                make_fill(
+                    magic=trade.progress.magic,
+                    broker_order_id=position,
+                    position_id=position,
+                    volume=lots("0.10"),
+                    commission=commission,
+                )
+            )
+        self.openers[position] = trade
+        self.open_lots[position] = Decimal("0.10") * parts
+
+    @precondition(lambda self: any(self.open_lots.values()))
+    @rule(data=st.data(), profit=CENTS, swap=CENTS)
+    def somebody_closes_a_part(self, data: Any, profit: Decimal, swap: Decimal) -> None:
+        held = sorted(position for position, volume in self.open_lots.items() if volume)
+        position = data.draw(st.sampled_from(held), label="position")
+        volume = data.draw(st.sampled_from([Decimal("0.05"), self.open_lots[position]]), label="lots")
+        self.open_lots[position] -= volume
+        self.record(
+            make_exit(
+                magic=0,
+                broker_order_id=10_000 + len(self.records),
+                position_id=position,
+                volume=Lots(volume),
+                profit=profit,
+                swap=swap,
+            )
+        )
+
+    @rule(volume=st.sampled_from(["0.01", "0.20"]), profit=CENTS)
+    def somebody_trades_by_hand(self, volume: str, profit: Decimal) -> None:
+        position = next(self.positions)
+        held = {"broker_order_id": position, "position_id": position, "magic": 0, "volume": lots(volume)}
+        self.record(make_fill(**held))
+        self.record(make_exit(**{**held, "broker_order_id": position + 50_000}, profit=profit))
+
+    @rule(kind=st.sampled_from(MONEY_KINDS), amount=CENTS)
+    def money_moves_without_a_trade(self, kind: FillKind, amount: Decimal) -> None:
+        self.record(
+            make_fill(
+                kind=kind,
+                entry=Entry.NONE,
+                side="",
+                magic=0,
+                broker_order_id=0,
+                position_id=0,
+                symbol="",
+                volume=Lots(ZERO),
+                commission=ZERO,
+                profit=amount,
+            )
+        )
+
+    @precondition(lambda self: self.records)
+    @rule(data=st.data(), commission=CENTS)
+    def a_record_changes_its_commission(self, data: Any, commission: Decimal) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.records)), label="ticket")
+        self.records[ticket] = replace(self.records[ticket], commission=commission)
+
+    @precondition(lambda self: self.opened())
+    @rule(data=st.data())
+    def the_broker_cancels_an_opening(self, data: Any) -> None:
+        ticket = data.draw(st.sampled_from(self.opened()), label="ticket")
+        fill = self.records[ticket]
+        self.records[ticket] = replace(fill, kind=FillKind.CANCELLED, entry=Entry.NONE, side="", profit=ZERO)
+        self.open_lots[fill.position_id] = Decimal(0)
+
+    # We book of it what we are shown.
+
+    @precondition(lambda self: self.records)
+    @rule(data=st.data(), source=st.sampled_from(["submit", "resolve"]))
+    def an_answer_books_some_records(self, data: Any, source: str) -> None:
+        tickets = data.draw(
+            st.lists(st.sampled_from(sorted(self.records)), min_size=1, max_size=4), label="tickets"
+        )
+        self.book([self.records[ticket] for ticket in tickets], source=source)
+
+    @precondition(lambda self: self.records)
+    @rule()
+    def the_feed_books_everything(self) -> None:
+        self.book(list(self.records.values()), source="feed")
+
+    def record(self, fill: Fill) -> None:
+        ticket = next(self.tickets)
+        self.records[ticket] = replace(fill, ticket=ticket, executed_at=NOW + timedelta(seconds=ticket))
+
+    def book(self, fills: list[Fill], *, source: str) -> None:
+        self.wait(self.books.book(*fills, source=source))
+        for fill in sorted(fills, key=lambda fill: fill.ticket):
+            before = self.shown.get(fill.ticket)
+            if before is not None and (source != "feed" or before.content_hash == fill.content_hash):
+                continue
+            if source != "feed" and fill.entry is Entry.OUT and self.held(fill.position_id) < fill.volume:
+                # Its opening is not booked yet; the feed, which sees all, will bring both in order.
+                continue
+            self.revisions[fill.ticket] = self.revisions.get(fill.ticket, 0) + 1
+            self.shown[fill.ticket] = fill
+
+    def held(self, position: int) -> Decimal:
+        """What is left open of a position by what is booked of it."""
+        own = [f for f in self.shown.values() if f.position_id == position and f.kind is FillKind.TRADE]
+        return sum((f.volume if f.entry is Entry.IN else -f.volume for f in own), ZERO)
+
+    def opened(self) -> list[int]:
+        """Opening fills of whole positions, whose cancelling leaves nothing half closed."""
+        closed = {f.position_id for f in self.records.values() if f.entry is Entry.OUT}
+        ours = {f.ticket: f for f in self.records.values() if f.entry is Entry.IN and f.magic}
+        alone = [f.position_id for f in ours.values()]
+        return [t for t, f in ours.items() if f.position_id not in closed and alone.count(f.position_id) == 1]
+
+    # What must hold at any time.
+
+    @invariant()
+    def every_ticket_is_booked_once_with_its_newest_content(self) -> None:
+        rows = self.wait(self.books.rows("SELECT ticket, revision, content_hash FROM current_fills"))
+        ours = {row["ticket"]: (row["revision"], row["content_hash"]) for row in rows}
+        assert ours == {t: (self.revisions[t], fill.content_hash) for t, fill in self.shown.items()}
+
+    @invariant()
+    def all_sums_agree(self) -> None:
+        self.wait(self.books.check_sums())
+
+    @invariant()
+    def a_trade_is_filled_by_what_is_booked_of_it(self) -> None:
+        for trade in self.openers.values():
+            booked = sum(
+                (f.volume for f in self.shown.values() if f.magic == trade.progress.magic and f.kind == "trade"),
+                ZERO,
+            )
+            assert self.wait(self.books.trade(trade.id)).progress.filled_volume == booked
+
+    @invariant()
+    def cash_is_what_the_records_brought(self) -> None:
+        brought = sum((f.profit + f.commission + f.swap + f.fee for f in self.shown.values()), ZERO)
+        statement = (
+            "SELECT coalesce(sum(e.amount), 0) FROM ledger_entries e JOIN ledger_accounts l"
+            " ON l.id = e.ledger_account_id WHERE l.code = 'broker_cash'"
+        )
+        assert self.wait(self.books.scalar(statement)) == brought
+
+    def teardown(self) -> None:
+        """With everything booked, each opener has exactly the money of its own position."""
+        if self.records:
+            self.book(list(self.records.values()), source="feed")
+            self.cash_is_what_the_records_brought()
+            self.all_sums_agree()
+            for position, trade in self.openers.items():
+                self.check_money(position, trade)
+        self.wait(self.stack.aclose())
+        self.runner.close()
+
+    def check_money(self, position: int, trade: Trade) -> None:
+        own = [f for f in self.records.values() if f.position_id == position]
+        statement = (
+            "SELECT coalesce(sum(profit + commission + swap + fee), 0) FROM fill_allocations WHERE trade_id = :id"
+        )
+        money = sum((f.profit + f.commission + f.swap + f.fee for f in own), ZERO)
+        assert self.wait(self.books.scalar(statement, id=trade.id)) == money
+
+
+@pytest.mark.parametrize("margin_mode", [MarginMode.HEDGING, MarginMode.NETTING])
+def test_the_fill_book_agrees_with_its_model(migrated_template: str, margin_mode: MarginMode) -> None:
+    class Machine(FillBook):
+        pass
+
+    Machine.admin_url, Machine.margin_mode = migrated_template, margin_mode
+    long = settings.default is not None and settings.default.max_examples > 100
+    limits = settings(
+        max_examples=300 if long else 6,
+        stateful_step_count=12,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(Machine, settings=limits)
