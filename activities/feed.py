@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from activities import watch
 from activities.sender import Sender
 from brokers.protocol import Lookup, MarketReading
 from db import accounts, booking, locks, reservations, snapshots, trades
-from db.fills import feed_start
+from db.fills import Orphans, feed_start, unbooked
 from db.journal import raise_alert
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
@@ -39,6 +39,8 @@ REREAD_INTERVAL = timedelta(seconds=30)
 INSTRUMENTS_INTERVAL = timedelta(seconds=60)
 RUN_TIME = timedelta(hours=5)
 LOOKUPS_PER_CYCLE = 5
+# A history that is catching up may show an exit before what it closes; it still belongs to whoever opened that.
+ORPHAN_PATIENCE = timedelta(seconds=10)
 # A just-accepted order may not be listed at once; until then its absence from the list says nothing.
 LISTING_GRACE = timedelta(seconds=1)
 
@@ -146,6 +148,8 @@ class FeedActivities:
             stretch.did("fills", now)
             stretch.deal_count = reading.deal_count
             stretch.caught_up = True
+        elif stretch.waiting:
+            await self._book(stretch, ())
         await self._write(reading, started_at=started_at)
         await self._follow_orders(stretch, reading, now=now)
 
@@ -173,26 +177,46 @@ class FeedActivities:
             await reservations.stop_counting_settled(connection, account_id, read_at=started_at)
 
     async def _book(self, stretch: "_Stretch", records: Sequence[Fill]) -> None:
+        """Book what is new, and what waited; an exit may show before what it closes does, and waits a little."""
+        now = self._now()
         new = [fill for fill in records if stretch.known.get(fill.ticket) != fill.content_hash]
-        if not new:
+        due = {**stretch.waiting, **{fill.ticket: (fill, stretch.seen_at(fill, now)) for fill in new}}
+        if not due:
+            return
+        young = [fill for fill, seen_at in due.values() if fill.closing and now - seen_at < ORPHAN_PATIENCE]
+        tickets = {fill.ticket for fill in young}
+        await self._book_all([fill for fill, _ in due.values() if fill.ticket not in tickets], Orphans.BOOK)
+        await self._book_all(young, Orphans.WAIT)
+        stretch.known.update((fill.ticket, fill.content_hash) for fill in new)
+        stretch.waiting = {ticket: due[ticket] for ticket in await self._unbooked(tickets)}
+
+    async def _unbooked(self, tickets: Collection[int]) -> Collection[int]:
+        if not tickets:
+            return ()
+        async with self._engine.connect() as connection:
+            return await unbooked(connection, self._sender.account.id, tickets)
+
+    async def _book_all(self, records: Sequence[Fill], orphans: Orphans) -> None:
+        if not records:
             return
         try:
-            await self._tell(await self._book_together(new))
+            await self._tell(await self._book_together(records, orphans))
         except LeaseLost:
             raise
         except (PipelineError, IntegrityError, AssertionError):
             # One record that the books refuse must not keep the others out of them.
             activity.logger.exception("a record could not be booked; booking one by one")
-            for fill in sorted(new, key=lambda fill: (fill.executed_at, fill.ticket)):
-                await self._book_alone(fill)
-        stretch.known.update((fill.ticket, fill.content_hash) for fill in new)
+            for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
+                await self._book_alone(fill, orphans)
 
-    async def _book_together(self, records: Sequence[Fill]) -> tuple[Trade, ...]:
+    async def _book_together(self, records: Sequence[Fill], orphans: Orphans) -> tuple[Trade, ...]:
         async with self._engine.begin() as connection:
             await accounts.check_lease(connection, self._sender.lease)
-            return await self._book_in(connection, records)
+            return await self._book_in(connection, records, orphans)
 
-    async def _book_in(self, connection: AsyncConnection, records: Sequence[Fill]) -> tuple[Trade, ...]:
+    async def _book_in(
+        self, connection: AsyncConnection, records: Sequence[Fill], orphans: Orphans
+    ) -> tuple[Trade, ...]:
         return await booking.book_fills(
             connection,
             self._sender.account,
@@ -200,12 +224,13 @@ class FeedActivities:
             source="feed",
             actor=self._sender.actor,
             slippage_percent_max=self._sender.slippage_percent_max,
+            orphans=orphans,
         )
 
-    async def _book_alone(self, fill: Fill) -> None:
+    async def _book_alone(self, fill: Fill, orphans: Orphans) -> None:
         account = self._sender.account
         try:
-            await self._tell(await self._book_together([fill]))
+            await self._tell(await self._book_together([fill], orphans))
         except LeaseLost:
             raise
         except (PipelineError, IntegrityError, AssertionError) as error:
@@ -245,7 +270,7 @@ class FeedActivities:
         async with self._engine.begin() as connection:
             await locks.take(connection, locks.Queue.BOOKING, account.id)
             await accounts.check_lease(connection, self._sender.lease)
-            moved = await self._book_in(connection, lookup.fills)
+            moved = await self._book_in(connection, lookup.fills, Orphans.WAIT)
             before = await trades.lock(connection, trade.id)
             after = before
             order = chosen(lookup.history_orders, broker_order_id=before.progress.broker_order_id)
@@ -274,9 +299,14 @@ class _Stretch:
         self.deal_count = -1
         self.caught_up = False
         self.known: dict[int, str] = {}
+        # Exits whose openers are not known yet, and since when each was seen.
+        self.waiting: dict[int, tuple[Fill, datetime]] = {}
         self.looked_up: dict[UUID, int] = {}
         self.look_up_count = 0
         self._done_at: dict[str, datetime] = {}
+
+    def seen_at(self, fill: Fill, now: datetime) -> datetime:
+        return self.waiting[fill.ticket][1] if fill.ticket in self.waiting else now
 
     def due(self, what: str, now: datetime, interval: timedelta) -> bool:
         done_at = self._done_at.get(what)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import fills, locks, reservations, trades
 from db.accounts import Account
-from db.fills import Booked
+from db.fills import Booked, Orphans
 from db.journal import raise_alert
 from db.tables import instruments, risk_reservations
 from db.trades import Trade
@@ -42,6 +42,7 @@ async def book_fills(
     source: str,
     actor: str,
     slippage_percent_max: Decimal,
+    orphans: Orphans = Orphans.WAIT,
 ) -> tuple[Trade, ...]:
     """Book what is new among the broker's records, oldest first; the trades that moved by it.
 
@@ -61,7 +62,12 @@ async def book_fills(
     for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
         maker = await fills.maker_of(connection, account.id, fill)
         booked = await fills.book(
-            connection, account, fill, maker=None if maker is None else maker.id, source=source
+            connection,
+            account,
+            fill,
+            maker=None if maker is None else maker.id,
+            source=source,
+            orphans=orphans,
         )
         if booked is not None and booked.trade_id is not None:
             # A corrected record may have lost its magic; its trade is still the one of the record before.

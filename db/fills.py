@@ -1,9 +1,10 @@
 """The fill book: every record of the broker once, allocated in full, its money posted in the same transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -85,6 +86,13 @@ _EXECUTED = text("""
 """)
 
 
+class Orphans(StrEnum):
+    """What becomes of a closing fill whose openers the books do not know: it waits for them, or is nobody's."""
+
+    WAIT = "wait"
+    BOOK = "book"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Executed:
     """What is booked for a trade's orders: lots, their average price, and lots that the broker cancelled again."""
@@ -104,13 +112,18 @@ class Booked:
 
 
 async def book(
-    connection: AsyncConnection, account: Account, fill: Fill, *, maker: UUID | None, source: str
+    connection: AsyncConnection,
+    account: Account,
+    fill: Fill,
+    *,
+    maker: UUID | None,
+    source: str,
+    orphans: Orphans,
 ) -> Booked | None:
-    """Book a record of the broker once; None if this very content is booked, or its openers are not yet.
+    """Book a record of the broker once; None if this very content is booked, or if it waits for its openers.
 
     The caller holds the account's booking queue. A changed record becomes a new revision that takes back the
-    lines and the money of the one before. Only the feed sees every record in order, so only it may book a
-    closing fill whose openers the books do not know.
+    lines and the money of the one before.
     """
     known = await connection.execute(_BOOKED, {"account_id": account.id, "ticket": fill.ticket})
     before = known.mappings().one_or_none()
@@ -118,7 +131,7 @@ async def book(
         # Only the feed reads in order: an answer read earlier may come to the books later.
         return None
     openers = await _openers(connection, account.id, fill)
-    if source != "feed" and not covered(fill, openers):
+    if before is None and orphans is Orphans.WAIT and not covered(fill, openers):
         return None
     revision = 1 if before is None else before["revision"] + 1
     if maker is None and before is not None:
@@ -151,6 +164,12 @@ async def book(
         trade_id=maker,
     )
     return Booked(fill_id=fill_id, fill=fill, trade_id=maker)
+
+
+async def unbooked(connection: AsyncConnection, account_id: UUID, tickets: Collection[int]) -> set[int]:
+    """Those of the tickets that the books do not have."""
+    query = select(fills.c.ticket).where(fills.c.account_id == account_id, fills.c.ticket.in_(tickets))
+    return set(tickets) - set((await connection.scalars(query)).all())
 
 
 async def executed(connection: AsyncConnection, trade_id: UUID) -> Executed:

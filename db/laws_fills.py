@@ -46,6 +46,20 @@ BOOKED_ONCE = Law(
         HAVING sum(CASE a.role WHEN 'close' THEN a.volume ELSE -a.volume END) > 0
         """,
         """
+        SELECT format('position %s: nobody closed %s lots more than nobody opened, and trades have %s lots open',
+                      position_id, -nobodys, ours)
+        FROM (
+            SELECT f.account_id, f.position_id,
+                   sum(CASE a.role WHEN 'open' THEN a.volume ELSE -a.volume END)
+                       FILTER (WHERE a.trade_id IS NULL) AS nobodys,
+                   sum(CASE a.role WHEN 'open' THEN a.volume ELSE -a.volume END)
+                       FILTER (WHERE a.trade_id IS NOT NULL) AS ours
+            FROM fill_allocations a JOIN fills f ON f.id = a.fill_id
+            WHERE a.role IN ('open', 'close') GROUP BY f.account_id, f.position_id
+        ) p
+        WHERE nobodys < 0 AND ours > 0
+        """,
+        """
         SELECT format('trade %s says %s lots at %s; its fills %s at %s', t.id, t.filled_volume,
                       round(t.average_price, 8), coalesce(f.volume, 0), round(f.price, 8))
         FROM trade_ledger t

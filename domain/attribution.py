@@ -77,8 +77,15 @@ def allocate(fill: Fill, *, maker: UUID | None, openers: Sequence[Opener]) -> tu
 
 
 def covered(fill: Fill, openers: Sequence[Opener]) -> bool:
-    """Whether the openers known so far account for the whole of a closing fill."""
-    return fill.entry not in {Entry.OUT, Entry.OUT_BY} or sum((o.volume for o in openers), ZERO) >= fill.volume
+    """Whether the openers known so far account for the whole of a closing fill; of a reversal, for some of it."""
+    held = sum((o.volume for o in openers), ZERO)
+    match fill.entry:
+        case Entry.OUT | Entry.OUT_BY:
+            return held >= fill.volume
+        case Entry.INOUT:
+            return held > 0
+        case Entry.IN | Entry.NONE:
+            return True
 
 
 def _closing(openers: Sequence[Opener], volume: Lots) -> list[_Part]:

@@ -81,6 +81,11 @@ class Fill:
         return self.profit + self.commission + self.swap + self.fee
 
     @property
+    def closing(self) -> bool:
+        """Whether it closes something that was opened before, and so belongs to whoever opened that."""
+        return self.entry in {Entry.OUT, Entry.OUT_BY, Entry.INOUT}
+
+    @property
     def content_hash(self) -> str:
         fields = (format(v.normalize(), "f") if isinstance(v, Decimal) else str(v) for v in astuple(self))
         return hashlib.sha256("\x1f".join(fields).encode()).hexdigest()

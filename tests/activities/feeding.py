@@ -47,6 +47,7 @@ class ReadBroker(ScriptedBroker):
     cards: tuple[Instrument, ...] = field(default_factory=lambda: (make_instrument(),))
     fault: PipelineError | None = None
     list_fault: PipelineError | None = None
+    fills_read: int = 0
 
     async def read_instruments(self) -> tuple[Instrument, ...]:
         self._stumble()
@@ -84,6 +85,7 @@ class ReadBroker(ScriptedBroker):
 
     async def read_fills(self, since: datetime) -> tuple[Fill, ...]:
         self._stumble()
+        self.fills_read += 1
         return self.records
 
     def _stumble(self) -> None:
@@ -112,13 +114,14 @@ def make_feed(
     signals: Signals | None = None,
     *,
     instruments: timedelta = timedelta(milliseconds=20),
+    clock: Callable[[], datetime] = now,
 ) -> FeedActivities:
     return FeedActivities(
         books.broker,
         make_sender(books, lease, broker),
         cast("Client", signals or Signals()),
         interval=timedelta(milliseconds=10),
-        now=now,
+        now=clock,
         instruments_interval=instruments,
     )
 

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.feed import FollowAccount
+from activities.feed import ORPHAN_PATIENCE, FollowAccount
 from activities.sender import SenderActivities, SubmitTrade
 from db.instruments import bound_slippage
 from db.trades import Trade
@@ -16,7 +17,17 @@ from domain.orders import Accepted, BrokerOrderState, OrderState
 from tests.activities.broker import make_lookup, make_sender, take_lease
 from tests.activities.feeding import ALL_ON, ReadBroker, Signals, follow_until, make_feed, now
 from tests.db.books import Books
-from tests.factories import NOW, lots, make_fill, make_instrument, make_order, make_position, make_quote, price
+from tests.factories import (
+    NOW,
+    lots,
+    make_exit,
+    make_fill,
+    make_instrument,
+    make_order,
+    make_position,
+    make_quote,
+    price,
+)
 
 
 async def working(books: Books, broker: ReadBroker) -> Trade:
@@ -60,6 +71,52 @@ async def test_a_record_that_the_books_refuse_keeps_no_other_out_and_raises_one_
     assert (alert["kind"], alert["severity"]) == ("unbookable", "critical")
     assert alert["summary"].startswith("the broker's record 9102 could not be booked")
     await books.check_sums()
+
+
+async def test_an_exit_that_shows_before_its_opening_waits_for_it_and_goes_to_its_opener(books: Books) -> None:
+    trade = await books.reserved()
+    opening, stop_out = make_fill(magic=trade.progress.magic), make_exit(magic=0)
+    broker = ReadBroker(records=(stop_out,))
+    feed = make_feed(books, await take_lease(books), broker)
+
+    async def seen() -> bool:
+        return broker.fills_read > 0
+
+    async def closed() -> bool:
+        return await owners(books) == [trade.id]
+
+    await follow_until(books, feed, seen, what="the exit to be seen")
+    assert await owners(books) == []
+    broker.records = (stop_out, opening)
+    await follow_until(books, feed, closed, what="the exit to be booked")
+
+    await books.check_sums()
+
+
+async def test_an_exit_whose_opening_never_shows_is_nobodys_after_a_while(books: Books) -> None:
+    broker = ReadBroker(records=(make_exit(magic=0),))
+    started_at = now()
+    # The patience is over by the second look at the fills.
+    feed = make_feed(
+        books,
+        await take_lease(books),
+        broker,
+        clock=lambda: started_at + broker.fills_read * ORPHAN_PATIENCE,
+        instruments=timedelta(days=1),
+    )
+
+    async def closed() -> bool:
+        if broker.fills_read < 2:
+            broker.records += (make_fill(magic=0, ticket=9500 + broker.fills_read, position_id=9500),)
+        return await owners(books) == [None]
+
+    await follow_until(books, feed, closed, what="the exit to be booked")
+    assert broker.fills_read >= 2
+
+
+async def owners(books: Books) -> list[Any]:
+    rows = await books.rows("SELECT trade_id FROM fill_allocations WHERE role = 'close'")
+    return [row["trade_id"] for row in rows]
 
 
 async def test_slippage_is_measured_where_the_look_up_of_an_order_books_its_fill(books: Books) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeStep
 from db import booking, snapshots, trades
 from db.accounts import Account, read_account
+from db.fills import Orphans
 from db.limits import NewLimit, set_limit
 from db.seed import NewAccount, let_trade, seed_account
 from db.snapshots import AccountSnapshot
@@ -122,6 +123,7 @@ class Books:
                 self.account,
                 fills,
                 source=source,
+                orphans=Orphans.BOOK if source == "feed" else Orphans.WAIT,
                 actor="test",
                 slippage_percent_max=Decimal("0.5"),
             )
