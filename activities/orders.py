@@ -26,6 +26,7 @@ def order_request(trade: Trade, attempt: Attempt, terms: Terms) -> OrderRequest:
         take_profit=intent.take_profit,
         expires_at=intent.expires_at,
         position_id=intent.position_id,
+        close_by_position_id=intent.close_by_position_id,
         reference_price=terms.reference_price,
         collar_points=terms.collar_points,
         contract=terms.contract,

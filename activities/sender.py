@@ -35,7 +35,6 @@ from domain.orders import (
     OrderEvent,
     OrderRequest,
     OrderState,
-    OrderType,
     Rejected,
     SubmitOutcome,
     Unresolved,
@@ -226,7 +225,7 @@ class SenderActivities:
     async def _sent(self, connection: AsyncConnection, trade: Trade, accepted: Accepted) -> Trade:
         """Note that the broker owns the order, and the price that was on offer when it was sent."""
         changes: dict[str, object] = {"submitted_at": func.now(), "broker_order_id": accepted.broker_order_id}
-        if accepted.quote is not None and trade.intent.order_type is OrderType.MARKET:
+        if accepted.quote is not None and trade.intent.meets_market:
             changes["expected_price"] = accepted.quote.to_open(trade.intent.side)
         return await trades.note(
             connection,

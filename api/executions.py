@@ -1,46 +1,22 @@
-"""Orders in: execute and close. One read before the workflow, one after it."""
+"""Orders in: execute."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
 from api import views
-from api.connections import Connections
-from api.dependencies import ConnectionsDep, IdempotencyKeyHeader, PrincipalDep, one_key, refuse_viewers, shut_out
-from api.errors import FieldFault, invalid
-from api.fields import BIGINT_MAX
-from api.intents import CloseBody, ExecuteBody, Receipt, close_faults, closing_body, faults, intent_of
-from api.starts import join_and_wait, start_and_wait
-from db.intake import Account, Intake, IntakeQuestion, read_intake
-from db.trade_views import read_trade
-from domain.errors import IntentConflict, PositionNotFound
-from domain.orders import OrderIntent, OrderState
-from workflows.trade_messages import TradeInput, trade_id, workflow_id
+from api.dependencies import ConnectionsDep, IdempotencyKeyHeader, PrincipalDep, one_key
+from api.errors import invalid
+from api.intents import ExecuteBody, Receipt, faults, intent_of
+from api.placing import ANSWERS, IncomingOrder, place
+from db.intake import Intake, IntakeQuestion
+from domain.orders import OrderIntent
+from workflows.trade_messages import trade_id
 
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 
-_ANSWERS: dict[int | str, dict[str, object]] = {
-    201: {"model": views.Trade, "description": "Decided; `Idempotent-Replay: true` marks the answer to a repeat"},
-    202: {"model": views.Trade, "description": "Accepted; `wait_ms` passed before the decision. See `Location`"},
-}
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Order:
-    """One order on its way in: its id, and how to tell and make its intent once the account is known."""
-
-    key: str
-    question: IntakeQuestion
-    wait_seconds: float
-    received_at: datetime
-    hash_on: Callable[[str], str]
-    intent_from: Callable[[Intake, Receipt], OrderIntent]
-
-
-@router.post("/execute", status_code=201, response_model=views.Trade, responses=_ANSWERS)
+@router.post("/execute", status_code=201, response_model=views.Trade, responses=ANSWERS)
 async def execute(
     body: ExecuteBody, connected: ConnectionsDep, who: PrincipalDep, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
@@ -54,7 +30,7 @@ async def execute(
             raise invalid(found)
         return intent_of(body, receipt)
 
-    order = _Order(
+    order = IncomingOrder(
         key=key,
         question=IntakeQuestion(
             user_id=who.user_id,
@@ -68,109 +44,4 @@ async def execute(
         hash_on=lambda account: body.hash(account=account),
         intent_from=intent_from,
     )
-    return await _place(connected, order)
-
-
-@router.post("/positions/{position_id}/close", status_code=201, response_model=views.Trade, responses=_ANSWERS)
-async def close_position(
-    position_id: Annotated[int, Path(ge=1, le=BIGINT_MAX)],
-    body: CloseBody,
-    connected: ConnectionsDep,
-    who: PrincipalDep,
-    idempotency_key: IdempotencyKeyHeader = None,
-) -> Response:
-    """Close a position at the market, or a part of it. The answer is that of execute."""
-    key = one_key(body.client_order_id, idempotency_key)
-
-    def intent_from(intake: Intake, receipt: Receipt) -> OrderIntent:
-        if intake.position is None:
-            raise PositionNotFound(position_id)
-        found = list(close_faults(body, instrument=intake.instrument, position=intake.position))
-        if found:
-            raise invalid(found)
-        return intent_of(closing_body(body, position_id=position_id, position=intake.position), receipt)
-
-    order = _Order(
-        key=key,
-        question=IntakeQuestion(
-            user_id=who.user_id,
-            trade_id=trade_id(who.user_id, key),
-            account=body.account,
-            symbol=None,
-            position_id=position_id,
-        ),
-        wait_seconds=body.wait_ms / 1000,
-        received_at=datetime.now(UTC),
-        hash_on=lambda account: body.hash(account=account, position_id=position_id),
-        intent_from=intent_from,
-    )
-    return await _place(connected, order)
-
-
-async def _place(connected: Connections, order: _Order) -> Response:
-    question = order.question
-    intake = await connected.books.read(lambda connection: read_intake(connection, question))
-    if intake is None or not intake.enabled:
-        raise shut_out()
-    refuse_viewers(intake.role)
-    known = intake.known
-    if known is not None:
-        # The first trade answers, however its account or position look by now.
-        if known.body_hash != order.hash_on(question.account or known.account_slug):
-            raise IntentConflict(order.key)
-        if known.state is OrderState.PENDING:
-            await join_and_wait(connected.temporal, known.workflow_id, wait_seconds=order.wait_seconds)
-        return await _answer(connected, order, body_hash=known.body_hash, fallback=None)
-    account = _account(intake, question)
-    receipt = Receipt(
-        trade_id=question.trade_id,
-        user_id=question.user_id,
-        account=account,
-        client_order_id=order.key,
-        body_hash=order.hash_on(account.slug),
-        received_at=order.received_at,
-    )
-    intent = order.intent_from(intake, receipt)
-    trade = TradeInput(intent=intent, account_slug=account.slug)
-    decided = await start_and_wait(connected.temporal, trade, wait_seconds=order.wait_seconds)
-    fallback = None if decided else trade
-    return await _answer(connected, order, body_hash=receipt.body_hash, fallback=fallback)
-
-
-def _account(intake: Intake, question: IntakeQuestion) -> Account:
-    if intake.account is not None:
-        return intake.account
-    if intake.account_count > 1:
-        raise invalid([FieldFault(field="account", message="you have several accounts; name one")])
-    if question.symbol is None and question.position_id is not None:
-        raise PositionNotFound(question.position_id)
-    message = "you have no account" if question.account is None else f"you have no account {question.account!r}"
-    raise invalid([FieldFault(field="account", message=message)])
-
-
-async def _answer(
-    connected: Connections, order: _Order, *, body_hash: str, fallback: TradeInput | None
-) -> Response:
-    """The trade as the books have it now; as it was asked for, while they do not have it yet."""
-    user_id, wanted = order.question.user_id, order.question.trade_id
-    row = await connected.books.read(lambda connection: read_trade(connection, wanted, user_id=user_id))
-    headers = {"Location": connected.links.trade(wanted)}
-    if row is None:
-        assert fallback is not None, "a trade that was decided is in the books, and stays there"
-        view = views.Trade.of_intent(
-            fallback.intent,
-            account=fallback.account_slug,
-            workflow_id=workflow_id(user_id, order.key),
-            links=connected.links,
-        )
-        return _json(view, status=202, headers=headers)
-    if row["body_hash"] != body_hash:
-        raise IntentConflict(order.key)
-    view = views.Trade.of_books(row, connected.links)
-    if view.received_at != order.received_at:
-        headers["Idempotent-Replay"] = "true"
-    return _json(view, status=202 if view.state is OrderState.PENDING else 201, headers=headers)
-
-
-def _json(view: views.Trade, *, status: int, headers: dict[str, str]) -> Response:
-    return Response(view.model_dump_json(), status, headers, "application/json")
+    return await place(connected, order)

@@ -70,26 +70,6 @@ class ExecuteBody(BaseModel):
         return body_digest({**fields, "account": account})
 
 
-class CloseBody(BaseModel):
-    """A close at the market; of the whole position unless `volume` says less."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, json_schema_extra={"examples": [{"client_order_id": "close-1"}]}
-    )
-
-    client_order_id: ClientId | None = None
-    account: Slug | None = None
-    volume: PositiveDecimal | None = None
-    max_slippage_points: SlippagePoints | None = None
-    submit_within_ms: SubmitWithinMs = 10_000
-    wait_ms: WaitMs = 2_000
-
-    def hash(self, *, account: str, position_id: int) -> str:
-        """Of what was asked, not of the position as it was: the first close may have ended it."""
-        fields = self.model_dump(exclude={"client_order_id", "account", "wait_ms"})
-        return body_digest({**fields, "account": account, "close": position_id})
-
-
 def faults(
     body: ExecuteBody, *, instrument: Instrument | None, position: OpenPosition | None, now: datetime
 ) -> Iterator[FieldFault]:
@@ -105,17 +85,6 @@ def faults(
         yield FieldFault(field="position_id", message="is not an open position of yours on this account")
     elif position is not None and position.symbol != body.symbol:
         yield FieldFault(field="position_id", message=f"is a position in {position.symbol}")
-
-
-def close_faults(
-    body: CloseBody, *, instrument: Instrument | None, position: OpenPosition
-) -> Iterator[FieldFault]:
-    volume = Lots(body.volume or position.volume)
-    fault = None if instrument is None else instrument.volume_fault(volume)
-    if fault is not None:
-        yield FieldFault(field="volume", message=fault)
-    elif volume > position.volume:
-        yield FieldFault(field="volume", message=f"must be at most {position.volume} lots, all of the position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,19 +120,6 @@ def intent_of(body: ExecuteBody, receipt: Receipt) -> OrderIntent:
         expires_at=body.expires_at,
         max_slippage_points=body.max_slippage_points,
         position_id=body.position_id,
-    )
-
-
-def closing_body(body: CloseBody, *, position_id: int, position: OpenPosition) -> ExecuteBody:
-    """The order that closes: at the market, against the position, of all of it unless the body says less."""
-    return ExecuteBody.model_construct(
-        symbol=position.symbol,
-        side=position.side.opposite,
-        volume=body.volume or position.volume,
-        type=OrderType.MARKET,
-        max_slippage_points=body.max_slippage_points,
-        submit_within_ms=body.submit_within_ms,
-        position_id=position_id,
     )
 
 

@@ -104,6 +104,7 @@ class Trade(View):
     expires_at: datetime | None
     max_slippage_points: int | None
     position_id: int | None
+    close_by_position_id: int | None
     state: OrderState
     needs_attention: bool = False
     reason: str | None = None

@@ -76,13 +76,16 @@ _STANDING = (
     .order_by(fills.c.revision, fill_allocations.c.line)
 )
 
+# A close by an opposite position makes a fill on each of the two; the lots are those of its own.
 _EXECUTED = text("""
     SELECT coalesce(sum(volume) FILTER (WHERE kind = 'trade'), 0) AS volume,
            sum(volume * price) FILTER (WHERE kind = 'trade')
                / nullif(sum(volume) FILTER (WHERE kind = 'trade'), 0) AS price,
            coalesce(sum(volume) FILTER (WHERE kind = 'cancelled'), 0) AS cancelled
-    FROM (SELECT DISTINCT ON (ticket) volume, price, kind FROM fills
-          WHERE trade_id = :trade_id ORDER BY ticket, revision DESC) f
+    FROM (SELECT DISTINCT ON (f.ticket) f.volume, f.price, f.kind
+          FROM fills f JOIN trade_ledger t ON t.id = f.trade_id
+          WHERE f.trade_id = :trade_id AND f.position_id IS DISTINCT FROM t.close_by_position_id
+          ORDER BY f.ticket, f.revision DESC) f
 """)
 
 

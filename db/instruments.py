@@ -37,6 +37,7 @@ def instrument_from_json(row: dict[str, Any]) -> Instrument:
         execution=Execution(row["execution"]),
         fillings=tuple(Filling(name) for name in row["fillings"]),
         order_types=tuple(OrderType(name) for name in row["order_types"]),
+        close_by=row["close_by"],
         read_at=datetime.fromisoformat(row["read_at"]),
     )
 

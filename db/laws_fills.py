@@ -64,8 +64,9 @@ BOOKED_ONCE = Law(
                       round(t.average_price, 8), coalesce(f.volume, 0), round(f.price, 8))
         FROM trade_ledger t
         LEFT JOIN (
-            SELECT trade_id, sum(volume) AS volume, sum(volume * price) / nullif(sum(volume), 0) AS price
-            FROM current_fills WHERE kind = 'trade' AND trade_id IS NOT NULL GROUP BY trade_id
+            SELECT c.trade_id, sum(c.volume) AS volume, sum(c.volume * c.price) / nullif(sum(c.volume), 0) AS price
+            FROM current_fills c JOIN trade_ledger o ON o.id = c.trade_id
+            WHERE c.kind = 'trade' AND c.position_id IS DISTINCT FROM o.close_by_position_id GROUP BY c.trade_id
         ) f ON f.trade_id = t.id
         WHERE t.filled_volume <> coalesce(f.volume, 0)
            OR round(t.average_price, 8) IS DISTINCT FROM round(f.price, 8)

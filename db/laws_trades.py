@@ -37,8 +37,19 @@ ONE_SEND = Law(
         """
         SELECT format('trade %s: %s lots were executed, %s were asked for', t.id, sum(f.volume), t.volume)
         FROM trade_ledger t JOIN current_fills f ON f.trade_id = t.id
-        WHERE f.kind = 'trade'
+        WHERE f.kind = 'trade' AND f.position_id IS DISTINCT FROM t.close_by_position_id
         GROUP BY t.id HAVING sum(f.volume) > t.volume
+        """,
+        # A close by an opposite position takes the same lots from both.
+        """
+        SELECT format('trade %s: %s lots of position %s were closed by %s lots of position %s', t.id,
+                      sum(f.volume) FILTER (WHERE f.position_id = t.position_id), t.position_id,
+                      sum(f.volume) FILTER (WHERE f.position_id = t.close_by_position_id), t.close_by_position_id)
+        FROM trade_ledger t JOIN current_fills f ON f.trade_id = t.id
+        WHERE f.kind = 'trade' AND t.close_by_position_id IS NOT NULL AND t.closed_at < now() - interval '1 minute'
+        GROUP BY t.id
+        HAVING sum(f.volume) FILTER (WHERE f.position_id = t.position_id)
+            IS DISTINCT FROM sum(f.volume) FILTER (WHERE f.position_id = t.close_by_position_id)
         """,
         """
         SELECT format('trade %s is %s with %s lots filled, and nobody claimed a send', t.id, t.state,

@@ -33,10 +33,10 @@ _LOCK_TOTALS = text("""
 _HOLD = text("""
     WITH held AS (
         INSERT INTO risk_reservations
-            (trade_id, account_id, user_id, symbol, position_id, state, currency, volume, loss, notional, margin,
-             reference_price, collar_points, rates, contract)
-        VALUES (:trade_id, :account_id, :user_id, :symbol, :position_id, 'held', :currency, :volume, :loss,
-                :notional, :margin, :reference_price, :collar_points, CAST(:rates AS jsonb),
+            (trade_id, account_id, user_id, symbol, position_id, close_by_position_id, state, currency, volume,
+             loss, notional, margin, reference_price, collar_points, rates, contract)
+        VALUES (:trade_id, :account_id, :user_id, :symbol, :position_id, :close_by_position_id, 'held', :currency,
+                :volume, :loss, :notional, :margin, :reference_price, :collar_points, CAST(:rates AS jsonb),
                 CAST(:contract AS jsonb))
     ), totals AS (
         UPDATE exposure_totals
@@ -119,6 +119,7 @@ async def hold(connection: AsyncConnection, intent: OrderIntent, approved: Appro
             "user_id": intent.user_id,
             "symbol": intent.symbol,
             "position_id": intent.position_id,
+            "close_by_position_id": intent.close_by_position_id,
             "currency": approved.currency,
             **_columns(approved.amounts),
             "reference_price": approved.reference_price,

@@ -17,7 +17,7 @@ from domain.instruments import Instrument
 from domain.limits import Limit, LimitName, Usage, strictest
 from domain.money import ZERO, Currency, Lots, Price
 from domain.orders import OrderIntent, Quote, Side
-from domain.positions import BrokerPosition
+from domain.positions import BrokerPosition, Holding, MarginMode
 from domain.risk import AccountState, Condition, RiskContext
 from domain.watch import FindingKind
 
@@ -67,8 +67,13 @@ _FACTS = text("""
         'symbol_held', (SELECT coalesce(json_agg(h), '[]') FROM (
                             SELECT user_id, sum(notional) AS notional FROM risk_reservations
                             WHERE account_id = :account_id AND symbol = :symbol AND counted GROUP BY user_id) h),
-        'position_held', (SELECT coalesce(sum(volume), 0) FROM risk_reservations
-                          WHERE account_id = :account_id AND position_id = :position_id AND counted),
+        'held_lots', (SELECT coalesce(json_agg(h), '[]') FROM (
+                          SELECT p.position_id, sum(r.volume) AS volume
+                          FROM risk_reservations r
+                          CROSS JOIN LATERAL (VALUES (r.position_id), (r.close_by_position_id)) AS p (position_id)
+                          WHERE r.account_id = :account_id AND r.counted
+                              AND p.position_id IN (:position_id, :close_by_position_id)
+                          GROUP BY p.position_id) h),
         'realised', (SELECT coalesce(json_agg(d), '[]') FROM (
                          SELECT s.user_id, s.profit + s.commission + s.swap + s.fee AS amount
                          FROM user_daily_stats s, me WHERE s.account_id = :account_id AND s.day = me.day) d),
@@ -93,6 +98,7 @@ async def read_risk_context(
             "account_id": intent.account_id,
             "symbol": intent.symbol,
             "position_id": intent.position_id,
+            "close_by_position_id": intent.close_by_position_id,
         },
     )
     return _context(loads(answer), intent, now=now, data_age_max=data_age_max)
@@ -123,9 +129,6 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
         )
         is None
     )
-    named = next((p for p in facts["positions"] if p["position_id"] == intent.position_id), None)
-    position = None if named is None else _position(named)
-    held = Decimal(facts["position_held"])
     return RiskContext(
         now=now,
         data_age_max=data_age_max,
@@ -143,9 +146,22 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
         limits=limits,
         usages=_usages(facts, intent, instruments=instruments, pairs=pairs, limits=limits, unvalued=unvalued),
         unvalued=tuple(sorted(unvalued)),
+        holding=_holding(facts, intent.position_id),
+        partner=_holding(facts, intent.close_by_position_id),
+    )
+
+
+def _holding(facts: dict[str, Any], position_id: int | None) -> Holding | None:
+    """The position and what no close holds of it yet; None if it is not open."""
+    row = next((p for p in facts["positions"] if p["position_id"] == position_id), None)
+    if row is None:
+        return None
+    position = _position(row)
+    held = next((Decimal(h["volume"]) for h in facts["held_lots"] if h["position_id"] == position_id), ZERO)
+    return Holding(
         position=position,
-        position_owner=None if named is None or named["user_id"] is None else UUID(named["user_id"]),
-        position_free=Lots(max(ZERO, position.volume - held)) if position is not None else Lots(ZERO),
+        owner=None if row["user_id"] is None else UUID(row["user_id"]),
+        free=Lots(max(ZERO, position.volume - held)),
     )
 
 
@@ -205,6 +221,7 @@ def _account(facts: dict[str, Any]) -> AccountState | None:
         return None
     return AccountState(
         currency=Currency(account["currency"]),
+        margin_mode=MarginMode(account["margin_mode"]),
         enabled=account["enabled"],
         user_enabled=account["user_enabled"],
         leverage=snapshot["leverage"],

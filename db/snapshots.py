@@ -80,13 +80,13 @@ _POSITIONS = text("""
 _INSTRUMENTS = text("""
     INSERT INTO instruments AS i (account_id, symbol, description, currency_base, currency_profit, currency_margin,
         digits, point, tick_size, tick_value, contract_size, volume_min, volume_max, volume_step,
-        stops_level_points, freeze_level_points, trade_mode, execution, fillings, order_types, read_at)
+        stops_level_points, freeze_level_points, trade_mode, execution, fillings, order_types, close_by, read_at)
     SELECT :account_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
         symbol text, description text, currency_base text, currency_profit text, currency_margin text,
         digits integer, point numeric, tick_size numeric, tick_value numeric, contract_size numeric,
         volume_min numeric, volume_max numeric, volume_step numeric, stops_level_points integer,
         freeze_level_points integer, trade_mode text, execution text, fillings text[], order_types text[],
-        read_at timestamptz)
+        close_by boolean, read_at timestamptz)
     ON CONFLICT (account_id, symbol) DO UPDATE SET
         description = excluded.description, currency_base = excluded.currency_base,
         currency_profit = excluded.currency_profit, currency_margin = excluded.currency_margin,
@@ -95,7 +95,7 @@ _INSTRUMENTS = text("""
         volume_min = excluded.volume_min, volume_max = excluded.volume_max, volume_step = excluded.volume_step,
         stops_level_points = excluded.stops_level_points, freeze_level_points = excluded.freeze_level_points,
         trade_mode = excluded.trade_mode, execution = excluded.execution, fillings = excluded.fillings,
-        order_types = excluded.order_types, read_at = excluded.read_at
+        order_types = excluded.order_types, close_by = excluded.close_by, read_at = excluded.read_at
 """)
 
 # The price where a position's day begins; one opened today counts from its own opening price.

@@ -28,6 +28,7 @@ def intent_of(row: RowMapping) -> OrderIntent:
         expires_at=row["expires_at"],
         max_slippage_points=row["max_slippage_points"],
         position_id=row["position_id"],
+        close_by_position_id=row["close_by_position_id"],
     )
 
 

@@ -36,6 +36,7 @@ class Instrument:
     """One symbol of one account. `contract_size` is units per lot; `point` is the least digit of a price.
 
     `tick_value` is the money of one tick for one lot, in the account's currency, as the broker last stated it.
+    `close_by` says whether a position may be closed by an opposite one.
     """
 
     symbol: str
@@ -57,6 +58,7 @@ class Instrument:
     execution: Execution
     fillings: tuple[Filling, ...]
     order_types: tuple[OrderType, ...]
+    close_by: bool
     read_at: datetime
 
     @property

@@ -168,6 +168,8 @@ class OrderIntent:
     expires_at: datetime | None = None
     max_slippage_points: int | None = None
     position_id: int | None = None
+    # The opposite position that closes this one, lots against lots, without going to the market.
+    close_by_position_id: int | None = None
 
     @property
     def reducing(self) -> bool:
@@ -177,10 +179,16 @@ class OrderIntent:
         """
         return self.position_id is not None and self.order_type is OrderType.MARKET
 
+    @property
+    def meets_market(self) -> bool:
+        """Whether it is executed at once at the market's price; a close by another position has that one's."""
+        return self.order_type is OrderType.MARKET and self.close_by_position_id is None
+
     def __str__(self) -> str:
         at = "market" if self.order_type is OrderType.MARKET else f"{self.order_type} {self.price}"
         closing = f" closing {self.position_id}" if self.reducing else ""
-        return f"{self.side.upper()} {self.volume} {self.symbol} @ {at}{closing}"
+        by = f" by {self.close_by_position_id}" if self.close_by_position_id is not None else ""
+        return f"{self.side.upper()} {self.volume} {self.symbol} @ {at}{closing}{by}"
 
 
 class BrokerOrderState(StrEnum):
@@ -195,10 +203,12 @@ class BrokerOrderState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerOrder:
+    """`side` is None for an order that closes one position by another: it joins the two and has none."""
+
     broker_order_id: int
     magic: int
     symbol: str
-    side: Side
+    side: Side | None
     state: BrokerOrderState
     volume: Lots
     remaining: Lots
@@ -294,6 +304,7 @@ class OrderRequest:
     comment: str
     # The contract that the reservation was sized by; None for one that was made before contracts were kept.
     contract: Contract | None = None
+    close_by_position_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

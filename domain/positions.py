@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
 from domain.money import Lots, Price
 from domain.orders import Side
@@ -35,3 +36,15 @@ class BrokerPosition:
     profit: Decimal
     opened_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """A position, the user who opened it (None for nobody's), and its lots that no close holds yet."""
+
+    position: BrokerPosition
+    owner: UUID | None
+    free: Lots
+
+    def is_open_to(self, user_id: UUID) -> bool:
+        return self.owner in {None, user_id}

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from uuid import UUID
 
 from domain.contracts import Contract
 from domain.controls import Control, ControlScope
 from domain.exposure import CurrencyPair, conversion_rate, entry_price, loss_between, notional, worst_entry_price
 from domain.instruments import Instrument, TradeMode
 from domain.limits import Limit, LimitName, Usage, daily_loss_used, strictest
-from domain.money import ZERO, Currency, Lots, Price, round_against_us
+from domain.money import ZERO, Currency, Price, round_against_us
 from domain.orders import OrderIntent, OrderType, Quote, Side
-from domain.positions import BrokerPosition
+from domain.positions import Holding, MarginMode
 from domain.reservations import Amounts
 from domain.watch import FindingKind, Pending
 
@@ -56,6 +55,7 @@ class Denial:
 @dataclass(frozen=True, kw_only=True)
 class AccountState:
     currency: Currency
+    margin_mode: MarginMode
     enabled: bool
     user_enabled: bool
     leverage: int
@@ -77,9 +77,8 @@ class RiskContext:
 
     `conditions` keep the account from trading now; `contract_changes` are those of the symbol that nobody has
     accepted yet.
-    `position_free` is the position's volume that no close holds yet, `position_owner` the user who opened it (None
-    for nobody's); `pairs` are fresh; `unvalued` are the symbols of open positions
-    that no rate or instrument puts a number on.
+    `holding` is the position that the order names, `partner` the one by which it closes that; `pairs` are fresh;
+    `unvalued` are the symbols of open positions that no rate or instrument puts a number on.
     """
 
     now: datetime
@@ -96,9 +95,8 @@ class RiskContext:
     limits: tuple[Limit, ...]
     usages: tuple[Usage, ...]
     unvalued: tuple[str, ...]
-    position: BrokerPosition | None
-    position_owner: UUID | None
-    position_free: Lots
+    holding: Holding | None
+    partner: Holding | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +133,7 @@ _WANTING = frozenset(
         "exposure_unknown",
         "position_not_open",
         "position_volume_exceeded",
+        "close_by_volume",
     }
 )
 
@@ -145,7 +144,9 @@ def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
     if context.account is None or context.instrument is None or context.quote is None:
         return Denied(denials=tuple(denials))
     denials += _order(intent, context.instrument, context.quote)
-    if intent.position_id is not None:
+    if intent.close_by_position_id is not None:
+        denials += _close_by(intent, context, context.account, context.instrument)
+    elif intent.position_id is not None:
         denials += _reduction(intent, context)
     sized = _size(intent, context, context.account, context.instrument, context.quote)
     if isinstance(sized, Denial):
@@ -219,7 +220,7 @@ def _tradable(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
         yield Denial(
             gate=Gate.INSTRUMENT, code="symbol_not_tradable", message=f"the broker has {intent.symbol} {mode} now"
         )
-    if intent.order_type not in instrument.order_types:
+    if intent.close_by_position_id is None and intent.order_type not in instrument.order_types:
         yield Denial(
             gate=Gate.INSTRUMENT,
             code="order_type_not_offered",
@@ -322,28 +323,81 @@ def _reduction(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
             message=f"a {intent.order_type} order cannot reduce a position; send a market order",
         )
         return
-    position = context.position
-    if context.position_owner not in {None, intent.user_id}:
-        position = None
-    if position is None:
-        yield Denial(
-            gate=Gate.POSITION, code="position_not_open", message=f"position {intent.position_id} is not open"
-        )
+    holding = context.holding
+    if holding is None or not holding.is_open_to(intent.user_id):
+        yield _not_open(intent.position_id)
         return
+    position = holding.position
     if position.symbol != intent.symbol or position.side is intent.side:
         yield Denial(
             gate=Gate.POSITION,
             code="position_not_reduced",
             message=f"{intent.side} {intent.symbol} does not reduce {position.side} {position.symbol}",
         )
-    if intent.volume > context.position_free:
+    yield from _fits(intent, holding)
+
+
+def _close_by(
+    intent: OrderIntent, context: RiskContext, account: AccountState, instrument: Instrument
+) -> Iterator[Denial]:
+    """Two opposite positions of the user, none of whose common lots another close holds."""
+    if account.margin_mode is not MarginMode.HEDGING:
+        yield Denial(
+            gate=Gate.POSITION,
+            code="close_by_needs_hedging",
+            message="the account keeps one position for each symbol, so none can close another",
+        )
+        return
+    if not instrument.close_by:
+        yield Denial(
+            gate=Gate.INSTRUMENT,
+            code="close_by_not_offered",
+            message=f"the broker closes no position in {intent.symbol} by another one",
+        )
+    holding, partner = context.holding, context.partner
+    if holding is None or holding.owner != intent.user_id:
+        yield _not_open(intent.position_id)
+    if partner is None or partner.owner != intent.user_id:
+        yield _not_open(intent.close_by_position_id)
+    if holding is None or partner is None or {holding.owner, partner.owner} != {intent.user_id}:
+        return
+    position, other = holding.position, partner.position
+    opposite = position.side is not intent.side and other.side is intent.side
+    if {position.symbol, other.symbol} != {intent.symbol} or not opposite:
+        yield Denial(
+            gate=Gate.POSITION,
+            code="positions_not_opposite",
+            message=f"{position.side} {position.symbol} is not closed by {other.side} {other.symbol}",
+        )
+    for each in (holding, partner):
+        yield from _fits(intent, each)
+    # The broker takes no volume: it closes all that both have in common.
+    common = min(position.volume, other.volume)
+    if intent.volume < common:
+        yield Denial(
+            gate=Gate.POSITION,
+            code="close_by_volume",
+            message=f"the positions have {common} lots in common by now, {intent.volume} were asked for",
+            limit=common,
+            value=intent.volume,
+            distance=common - intent.volume,
+            unit="lots",
+        )
+
+
+def _not_open(position_id: int | None) -> Denial:
+    return Denial(gate=Gate.POSITION, code="position_not_open", message=f"position {position_id} is not open")
+
+
+def _fits(intent: OrderIntent, holding: Holding) -> Iterator[Denial]:
+    if intent.volume > holding.free:
         yield Denial(
             gate=Gate.POSITION,
             code="position_volume_exceeded",
-            message=f"only {context.position_free} lots of the position are free to close",
-            limit=context.position_free,
+            message=f"only {holding.free} lots of position {holding.position.position_id} are free to close",
+            limit=holding.free,
             value=intent.volume,
-            distance=intent.volume - context.position_free,
+            distance=intent.volume - holding.free,
             unit="lots",
         )
 
@@ -364,7 +418,7 @@ def _size(
         return _unset(LimitName.PRICE_COLLAR, Gate.PRICE)
     asked = intent.max_slippage_points
     collar = int(limit.value) if asked is None else min(asked, int(limit.value))
-    reference = entry_price(intent, quote)
+    reference = _reference(intent, context, quote)
     worst = worst_entry_price(intent, quote, collar_points=collar, point=instrument.point)
     value = notional(instrument, volume=intent.volume, price=max(reference, worst), rate=rate)
     loss = _worst_loss(intent, context, instrument, entry=worst, rate=rate, value=value)
@@ -384,6 +438,14 @@ def _size(
         rates={f"{instrument.currency_profit}{account.currency}": rate},
         contract=instrument.contract,
     )
+
+
+def _reference(intent: OrderIntent, context: RiskContext, quote: Quote) -> Price:
+    """The price at which the order is expected to be filled."""
+    if intent.close_by_position_id is not None and context.partner is not None:
+        # Two positions close each other at the price at which the other one was opened.
+        return context.partner.position.price_open
+    return entry_price(intent, quote)
 
 
 def _worst_loss(

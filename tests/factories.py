@@ -20,7 +20,7 @@ from domain.orders import (
     Side,
     TimeInForce,
 )
-from domain.positions import BrokerPosition
+from domain.positions import BrokerPosition, Holding, MarginMode
 from domain.risk import AccountState, RiskContext
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -79,6 +79,7 @@ def make_instrument(**changes: Any) -> Instrument:
         "execution": Execution.MARKET,
         "fillings": (Filling.FOK, Filling.IOC),
         "order_types": tuple(OrderType),
+        "close_by": True,
         "read_at": NOW,
     }
     return Instrument(**{**values, **changes})
@@ -113,6 +114,12 @@ def make_position(**changes: Any) -> BrokerPosition:
         "updated_at": NOW,
     }
     return BrokerPosition(**{**values, **changes})
+
+
+def make_holding(position: BrokerPosition | None = None, **changes: Any) -> Holding:
+    """A position that nobody of ours opened, all of it free."""
+    held = position or make_position()
+    return Holding(**{"position": held, "owner": None, "free": held.volume, **changes})
 
 
 def make_fill(**changes: Any) -> Fill:
@@ -202,6 +209,7 @@ def make_usage(**changes: Any) -> Usage:
 def make_account(**changes: Any) -> AccountState:
     values: dict[str, Any] = {
         "currency": USD,
+        "margin_mode": MarginMode.HEDGING,
         "enabled": True,
         "user_enabled": True,
         "leverage": 100,
@@ -236,8 +244,7 @@ def make_context(**changes: Any) -> RiskContext:
         "limits": LIMITS,
         "usages": (make_usage(), make_usage(scope=ControlScope.USER)),
         "unvalued": (),
-        "position": None,
-        "position_owner": None,
-        "position_free": Lots(ZERO),
+        "holding": None,
+        "partner": None,
     }
     return RiskContext(**{**values, **changes})

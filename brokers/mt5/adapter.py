@@ -227,6 +227,7 @@ class Mt5Broker(Broker):
             reference_price=str(order.reference_price),
             collar_points=order.collar_points,
             position_id=order.position_id,
+            close_by_position_id=order.close_by_position_id,
             since=since,
             until=until,
             submit_by=order.submit_by.timestamp(),

@@ -87,6 +87,23 @@ def closing(session: Session, position_id: int, *, request: Struct, side: str) -
     return {"position": position["ticket"]}
 
 
+def closing_by(session: Session, position_id: int, partner_id: int, *, request: Struct) -> Struct:
+    """The tickets of the two positions, or a refusal unless they have just the lots in common that were asked for.
+
+    A close-by names no volume: it closes as much as the smaller position has.
+    """
+    position = open_position(session, position_id, symbol=request["symbol"])
+    partner = open_position(session, partner_id, symbol=request["symbol"])
+    if position is None or partner is None:
+        return refused("position_closed", position_id=position_id if position is None else partner_id)
+    if position["symbol"] != partner["symbol"] or position["type"] == partner["type"]:
+        return refused("close_by_pair", position_id=position_id, by_position_id=partner_id)
+    common = min(exact(position["volume"]), exact(partner["volume"]))
+    if common != exact(request["volume"]):
+        return refused("close_by_volume", volume=exact(request["volume"]), common_volume=common)
+    return {"position": position["ticket"], "position_by": partner["ticket"]}
+
+
 def open_position(session: Session, position_id: int, *, symbol: str | None = None) -> Struct | None:
     """The open position with this identifier; its ticket is usually, but not always, the same number."""
     queries: list[dict[str, Any]] = [{"ticket": position_id}, {"symbol": symbol} if symbol else {}]

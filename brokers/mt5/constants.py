@@ -108,3 +108,4 @@ class OrderFlag(IntFlag):
     LIMIT = 2
     STOP = 4
     STOP_LIMIT = 8
+    CLOSE_BY = 64

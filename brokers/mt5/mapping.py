@@ -153,6 +153,7 @@ def instrument(symbol: Struct, *, read_at: datetime) -> Instrument:
         execution=EXECUTIONS[symbol["trade_exemode"]],
         fillings=fillings(symbol),
         order_types=order_types(symbol["order_mode"]),
+        close_by=bool(symbol["order_mode"] & OrderFlag.CLOSE_BY),
         read_at=read_at,
     )
 
@@ -195,7 +196,7 @@ def broker_order(order: Struct, *, clock: ServerClock) -> BrokerOrder:
         broker_order_id=order["ticket"],
         magic=order["magic"],
         symbol=order["symbol"],
-        side=Side.SELL if order["type"] % 2 else Side.BUY,
+        side=order_side(order["type"]),
         state=ORDER_STATES[order["state"]],
         volume=Lots(exact(order["volume_initial"])),
         remaining=Lots(exact(order["volume_current"])),
@@ -206,6 +207,12 @@ def broker_order(order: Struct, *, clock: ServerClock) -> BrokerOrder:
         placed_at=clock.to_utc(order["time_setup_msc"]),
         done_at=clock.to_utc(order["time_done_msc"]) if order["time_done_msc"] else None,
     )
+
+
+def order_side(kind: int) -> Side | None:
+    if kind == OrderKind.CLOSE_BY:
+        return None
+    return Side.SELL if kind % 2 else Side.BUY
 
 
 def broker_position(position: Struct, *, clock: ServerClock) -> BrokerPosition:
@@ -228,8 +235,7 @@ def broker_position(position: Struct, *, clock: ServerClock) -> BrokerPosition:
 
 
 def broker_orders(orders: Iterable[Struct], *, clock: ServerClock) -> tuple[BrokerOrder, ...]:
-    """Without close-by orders, which join two positions and have no side; nothing of ours ever sends one."""
-    return tuple(broker_order(order, clock=clock) for order in orders if order["type"] != OrderKind.CLOSE_BY)
+    return tuple(broker_order(order, clock=clock) for order in orders)
 
 
 def sent_orders(orders: Iterable[Struct], *, clock: ServerClock) -> tuple[BrokerOrder, ...]:

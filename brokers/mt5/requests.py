@@ -44,6 +44,8 @@ def comment_of(text: str) -> str:
 
 
 def order_request(order: OrderRequest, *, clock: ServerClock) -> dict[str, Any]:
+    if order.close_by_position_id is not None:
+        return _close_by(order)
     pending = order.order_type is not OrderType.MARKET
     request: dict[str, Any] = {
         "action": int(Action.PENDING if pending else Action.DEAL),
@@ -64,6 +66,17 @@ def order_request(order: OrderRequest, *, clock: ServerClock) -> dict[str, Any]:
         "tp": order.take_profit,
     }
     return request | {name: wire(price) for name, price in prices.items() if price is not None}
+
+
+def _close_by(order: OrderRequest) -> dict[str, Any]:
+    """The broker closes all that both positions have in common; `volume` is for the child to hold that against."""
+    return {
+        "action": int(Action.CLOSE_BY),
+        "symbol": order.symbol,
+        "volume": wire(order.volume),
+        "magic": order.magic,
+        "comment": comment_of(order.comment),
+    }
 
 
 def contract_terms(order: OrderRequest) -> dict[str, Any] | None:

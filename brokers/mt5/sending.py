@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brokers.mt5 import checks, filling
-from brokers.mt5.constants import BROKERS_OWN, Action, MarginModeNumber
+from brokers.mt5.constants import BROKERS_OWN, Action, FillingMode, MarginModeNumber
 from brokers.mt5.retcodes import INVALID_FILL, NO_CONNECTION, OWNED, REFUSALS, Verdict, retcode_name, verdict
 from brokers.mt5.session import Session, Struct
 from brokers.mt5.terminals import Reply, TerminalFault
@@ -25,7 +25,8 @@ READ_BACK_SECONDS = 0.15
 class Submission:
     """`request` lacks what only the live market tells; `since` and `until` bound the search for an earlier send.
 
-    `submit_by` is in seconds since the Unix epoch, `position_id` names the position that the order closes.
+    `submit_by` is in seconds since the Unix epoch, `position_id` names the position that the order closes, and
+    `close_by_position_id` the opposite one that it is closed by.
     `contract` is what the order was sized by, None for one that is not held to it.
     """
 
@@ -35,6 +36,7 @@ class Submission:
     reference_price: str
     collar_points: int
     position_id: int | None
+    close_by_position_id: int | None
     since: int
     until: int
     submit_by: float
@@ -108,25 +110,38 @@ def _prepare(session: Session, submission: Submission) -> Prepared | Struct:
     if refusal is not None:
         return refusal
     assert symbol is not None, "an order in a vanished symbol is refused"
+    live = _live_terms(session, submission, symbol=symbol, tick=seen["tick"])
+    if "stage" in live:
+        return live
+    request |= live
+    if request["action"] == Action.CLOSE_BY:
+        # It takes neither volume nor price, and there is nothing to choose of a filling.
+        request = {name: value for name, value in request.items() if name not in {"symbol", "volume"}}
+        return _checked(session, request, (int(FillingMode.FOK),), seen)
+    pending = request["action"] == Action.PENDING
+    modes = filling.candidates(symbol, pending=pending, wanted=submission.filling)
+    return _checked(session, request, modes, seen)
+
+
+def _live_terms(session: Session, submission: Submission, *, symbol: Struct, tick: Struct) -> Struct:
+    """What only the live account tells, the price and the tickets of positions, or a refusal."""
+    request, position_id = submission.request, submission.position_id
+    if submission.close_by_position_id is not None:
+        assert position_id is not None, "it is a position that another one closes"
+        return checks.closing_by(session, position_id, submission.close_by_position_id, request=request)
+    priced: Struct = {}
     if request["action"] == Action.DEAL:
         priced = checks.market_price(
-            seen["tick"],
+            tick,
             side=submission.side,
             reference=submission.reference_price,
             collar_points=submission.collar_points,
             point=symbol["point"],
         )
-        if "stage" in priced:
-            return priced
-        request |= priced
-    if submission.position_id is not None:
-        closing = checks.closing(session, submission.position_id, request=request, side=submission.side)
-        if "stage" in closing:
-            return closing
-        request |= closing
-    pending = request["action"] == Action.PENDING
-    modes = filling.candidates(symbol, pending=pending, wanted=submission.filling)
-    return _checked(session, request, modes, seen)
+    if position_id is None or "stage" in priced:
+        return priced
+    closing = checks.closing(session, position_id, request=request, side=submission.side)
+    return closing if "stage" in closing else priced | closing
 
 
 def _look(session: Session, name: str) -> tuple[Struct | None, Struct]:
@@ -209,9 +224,9 @@ def _read_back(session: Session, submission: Submission, result: Struct) -> Stru
         session.history.deals.refresh(session.ask, since=submission.since, until=submission.until)
         deals = session.history.deals.where("order", order["ticket"] if order else result["order"])
         promised = (
-            submission.request["action"] == Action.DEAL and verdict(result["retcode"]) is not Verdict.ACCEPTED
+            submission.request["action"] != Action.PENDING and verdict(result["retcode"]) is not Verdict.ACCEPTED
         )
-        shown = order is not None and _complete(order, deals, promised=promised)
+        shown = order is not None and _complete(order, deals, submission, promised=promised)
         if shown or not promised or session.timing.monotonic() >= give_up_at:
             return {"order": order, "deals": deals}
         session.timing.sleep(pause)
@@ -228,8 +243,10 @@ def _order(session: Session, submission: Submission, ticket: int) -> Struct | No
     return records[0] if records else None
 
 
-def _complete(order: Struct, deals: list[Struct], *, promised: bool) -> bool:
+def _complete(order: Struct, deals: list[Struct], submission: Submission, *, promised: bool) -> bool:
     executed = order["volume_initial"] - order["volume_current"]
+    # A close by another position makes a deal on each of the two, of the same lots.
+    sides = 1 if submission.close_by_position_id is None else 2
     shown = sum(deal["volume"] for deal in deals)
     # Sums of floats, compared well below the least volume step.
-    return abs(shown - executed) < 1e-9 and not (promised and not deals)
+    return abs(shown - sides * executed) < 1e-9 and not (promised and not deals)

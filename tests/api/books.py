@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid5
 
 from argon2 import PasswordHasher
@@ -35,6 +36,7 @@ USERS = {
     "gone": Role.TRADER,
 }
 ACCOUNTS = {"demo": ("trader", "other", "viewer", "twofold", "gone"), "second": ("twofold",)}
+MARGIN_MODES = {"demo": "hedging", "second": "netting"}
 
 MINE, FOREIGN, NOBODYS, GOLD = 9_000_001, 9_000_002, 9_000_003, 9_000_004
 
@@ -67,30 +69,51 @@ async def open_positions(database: Database, *others: int) -> None:
     async with engine.begin() as connection:
         for number, owner in ((MINE, "trader"), (FOREIGN, "other")):
             await _own(connection, number, owner)
+    await show_positions(
+        database,
+        *(
+            position(number, symbol="XAUUSD" if number == GOLD else "EURUSD")
+            for number in (MINE, FOREIGN, NOBODYS, GOLD, *others)
+        ),
+    )
+
+
+async def open_hedge(database: Database, *, long: int, short: int) -> None:
+    """Show two opposite positions of the trader, 0.30 lots long and 0.20 short, next to nobody's long one."""
+    async with database.engine("owner").begin() as connection:
+        for number in (long, short):
+            await _own(connection, number, "trader")
+    sold = position(short, side=Side.SELL, volume=Lots(Decimal("0.20")))
+    await show_positions(database, position(long), sold, position(NOBODYS))
+
+
+def position(number: int, **changes: Any) -> BrokerPosition:
+    """A long one of 0.30 EURUSD that lost three dollars."""
     now = datetime.now(UTC)
-    shown = [
-        BrokerPosition(
-            ticket=number,
-            position_id=number,
-            magic=0,
-            symbol="XAUUSD" if number == GOLD else "EURUSD",
-            side=Side.BUY,
-            volume=Lots(Decimal("0.30")),
-            price_open=ASK,
-            price_current=BID,
-            stop_loss=None,
-            take_profit=None,
-            swap=Decimal("-0.10"),
-            profit=Decimal("-3.00"),
-            opened_at=now - timedelta(hours=1),
-            updated_at=now,
-        )
-        for number in (MINE, FOREIGN, NOBODYS, GOLD, *others)
-    ]
-    async with engine.begin() as connection:
+    values: dict[str, Any] = {
+        "ticket": number,
+        "position_id": number,
+        "magic": 0,
+        "symbol": "EURUSD",
+        "side": Side.BUY,
+        "volume": Lots(Decimal("0.30")),
+        "price_open": ASK,
+        "price_current": BID,
+        "stop_loss": None,
+        "take_profit": None,
+        "swap": Decimal("-0.10"),
+        "profit": Decimal("-3.00"),
+        "opened_at": now - timedelta(hours=1),
+        "updated_at": now,
+    }
+    return BrokerPosition(**{**values, **changes})
+
+
+async def show_positions(database: Database, *shown: BrokerPosition, account: str = "demo") -> None:
+    async with database.engine("owner").begin() as connection:
         # The fills of a closed one may not be in these books, so it goes without them.
         await connection.execute(delete(broker_positions))
-        await write_positions(connection, id_of("demo"), shown, read_at=now)
+        await write_positions(connection, id_of(account), shown, read_at=datetime.now(UTC))
 
 
 async def _own(connection: AsyncConnection, position_id: int, owner: str) -> None:
@@ -126,7 +149,7 @@ async def _add_account(connection: AsyncConnection, slug: str, members: tuple[st
             id=account_id,
             slug=slug,
             currency="USD",
-            margin_mode="hedging",
+            margin_mode=MARGIN_MODES[slug],
             leverage=100,
             login=1,
             server="Test-Server",
@@ -139,7 +162,9 @@ async def _add_account(connection: AsyncConnection, slug: str, members: tuple[st
     )
     for name in members:
         await connection.execute(
-            insert(account_users).values(account_id=account_id, user_id=id_of(name), margin_mode="hedging")
+            insert(account_users).values(
+                account_id=account_id, user_id=id_of(name), margin_mode=MARGIN_MODES[slug]
+            )
         )
     await write_instruments(connection, account_id, [_instrument("EURUSD"), _instrument("XAUUSD")])
     await write_quotes(connection, account_id, [Quote(symbol="EURUSD", bid=BID, ask=ASK, at=now, read_at=now)])
@@ -201,5 +226,6 @@ def _instrument(symbol: str) -> Instrument:
         execution=Execution.MARKET,
         fillings=(Filling.FOK, Filling.IOC),
         order_types=tuple(OrderType),
+        close_by=True,
         read_at=datetime.now(UTC),
     )

@@ -53,7 +53,8 @@ _BROKEN = {
     "a trade is filled by what its orders executed": """
         SELECT t.id FROM trade_ledger t WHERE t.filled_volume <>
             (SELECT coalesce(sum(f.volume), 0) FROM current_fills f
-             WHERE f.trade_id = t.id AND f.kind = 'trade')""",
+             WHERE f.trade_id = t.id AND f.kind = 'trade'
+                 AND f.position_id IS DISTINCT FROM t.close_by_position_id)""",
     "totals are the sum of what counts": """
         SELECT x.user_id FROM exposure_totals x WHERE (x.held_loss, x.held_notional, x.held_margin) <> (
             SELECT coalesce(sum(loss), 0), coalesce(sum(notional), 0), coalesce(sum(margin), 0)

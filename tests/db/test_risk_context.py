@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from db.risk_context import read_risk_context
 from domain.controls import ControlScope
 from domain.limits import LimitName, Usage
+from domain.money import Lots
 from domain.orders import OrderIntent, Side
 from domain.risk import RiskContext
 from tests.db.books import Books
@@ -26,6 +28,12 @@ from tests.factories import (
 async def read(books: Books, intent: OrderIntent) -> RiskContext:
     async with books.database.engine("pipeline").connect() as connection:
         return await read_risk_context(connection, intent, now=books.now, data_age_max=timedelta(seconds=5))
+
+
+async def free(books: Books, **close: Any) -> Lots:
+    holding = (await read(books, books.intent(**close))).holding
+    assert holding is not None
+    return holding.free
 
 
 def usage(context: RiskContext, scope: ControlScope) -> Usage:
@@ -124,8 +132,8 @@ async def test_a_position_that_nothing_values_is_named(books: Books) -> None:
 async def test_what_one_close_holds_is_not_free_for_another(books: Books) -> None:
     await books.show_positions(make_position(volume=lots("0.30")))
     close = {"side": Side.SELL, "position_id": 7001}
-    assert (await read(books, books.intent(**close))).position_free == lots("0.30")
+    assert await free(books, **close) == lots("0.30")
 
     await books.reserved(**close)
 
-    assert (await read(books, books.intent(**close))).position_free == lots("0.20")
+    assert await free(books, **close) == lots("0.20")

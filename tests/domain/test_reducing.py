@@ -18,6 +18,7 @@ from tests.factories import (
     lots,
     make_account,
     make_context,
+    make_holding,
     make_instrument,
     make_intent,
     make_limit,
@@ -36,7 +37,7 @@ def holding(**changes: Any) -> RiskContext:
         replace(limit, value=ZERO) if limit.name in {LimitName.DAILY_LOSS, LimitName.POSITION_SIZE} else limit
         for limit in LIMITS
     )
-    values: dict[str, Any] = {"position": make_position(), "position_free": lots("0.10"), "limits": spent}
+    values: dict[str, Any] = {"holding": make_holding(), "limits": spent}
     return make_context(**{**values, **changes})
 
 
@@ -58,18 +59,20 @@ def test_the_same_order_without_its_position_is_refused() -> None:
 
 
 def test_a_close_needs_its_position_open() -> None:
-    assert codes(make_close(), holding(position=None)) == ["position_not_open"]
+    assert codes(make_close(), holding(holding=None)) == ["position_not_open"]
 
 
 @pytest.mark.parametrize(("volume", "denied"), [("0.10", False), ("0.11", True)])
 def test_a_close_fits_the_volume_that_no_other_close_holds(volume: str, *, denied: bool) -> None:
-    context = holding(position=make_position(volume=lots("0.30")))
+    context = holding(holding=make_holding(make_position(volume=lots("0.30")), free=lots("0.10")))
     assert codes(make_close(volume=lots(volume)), context) == (["position_volume_exceeded"] if denied else [])
 
 
 def test_a_close_goes_against_its_position_in_the_same_symbol() -> None:
     assert codes(make_close(side=Side.BUY), holding()) == ["position_not_reduced"]
-    assert codes(make_close(), holding(position=make_position(symbol="GBPUSD"))) == ["position_not_reduced"]
+    assert codes(make_close(), holding(holding=make_holding(make_position(symbol="GBPUSD")))) == [
+        "position_not_reduced"
+    ]
 
 
 def test_a_close_passes_a_stop_that_lets_risk_shrink_and_no_other() -> None:
@@ -90,7 +93,9 @@ def test_a_close_passes_where_the_broker_lets_positions_only_be_closed() -> None
 def test_every_other_gate_still_stands_before_a_close() -> None:
     old = NOW - timedelta(minutes=1)
     context = holding(
-        account=make_account(enabled=False, read_at=old), quote=make_quote(read_at=old), position_free=lots("1")
+        account=make_account(enabled=False, read_at=old),
+        quote=make_quote(read_at=old),
+        holding=make_holding(free=lots("1")),
     )
     assert codes(make_close(volume=lots("0.105"), submit_by=NOW), context) == [
         "submit_deadline_passed",

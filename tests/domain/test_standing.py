@@ -8,7 +8,7 @@ import pytest
 from domain.orders import OrderIntent, Side
 from domain.risk import Approved, Condition, Denial, Denied, Gate, RiskContext, claim_of, evaluate
 from domain.watch import CONDITIONS, FindingKind, Pending
-from tests.factories import lots, make_context, make_intent, make_position
+from tests.factories import make_context, make_holding, make_intent
 
 
 def only_denial(intent: OrderIntent, context: RiskContext) -> Denial:
@@ -23,7 +23,7 @@ def only_denial(intent: OrderIntent, context: RiskContext) -> Denial:
 def test_a_condition_denies_whatever_would_be_sent(kind: FindingKind, position_id: int | None) -> None:
     side = Side.BUY if position_id is None else Side.SELL
     intent = make_intent(side=side, position_id=position_id)
-    context = make_context(position=make_position(), position_free=lots("0.10"))
+    context = make_context(holding=make_holding())
     assert isinstance(evaluate(intent, context), Approved)
 
     standing = replace(context, conditions=(Condition(kind=kind, message="mend it"),))
@@ -48,7 +48,7 @@ def test_a_condition_denies_whatever_would_be_sent(kind: FindingKind, position_i
 def test_a_changed_contract_denies_what_opens_and_lets_through_what_reduces(
     change: dict[str, Any], code: FindingKind
 ) -> None:
-    context = make_context(position=make_position(), position_free=lots("0.10"), **change)
+    context = make_context(holding=make_holding(), **change)
 
     denial = only_denial(make_intent(), context)
     assert (denial.gate, denial.code) == (Gate.CONTRACT, code)

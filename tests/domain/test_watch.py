@@ -51,8 +51,13 @@ TOLD: dict[str, Any] = {
     "fillings": (Filling.FOK,),
     "order_types": (OrderType.MARKET,),
 }
-# What moves with the market, or is text for people.
-IGNORED: dict[str, Any] = {"tick_value": Decimal("0.93"), "description": "Euro", "read_at": NOW.replace(year=2027)}
+# What moves with the market, is text for people, or is refused by its own name to the few who ask for it.
+IGNORED: dict[str, Any] = {
+    "tick_value": Decimal("0.93"),
+    "description": "Euro",
+    "read_at": NOW.replace(year=2027),
+    "close_by": False,
+}
 
 
 def changed(*, pending: tuple[Pending, ...] = (), **terms: Any) -> tuple[Finding, ...]:

@@ -4,35 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.simulator.market import Side as SimulatedSide
-from db.trades import Trade
-from domain.orders import OrderIntent, OrderState, Side
+from domain.orders import OrderIntent, OrderState
 from tests.desk import Desk
 from tests.factories import lots, price
 from tests.waiting import until
 from tests.workflows.asking import sends_of
-
-
-async def open_position(desk: Desk, **changes: Any) -> tuple[Trade, int]:
-    """A filled trade and its position, which the feed has seen."""
-    desk.control.hold_market("EURUSD")
-    desk.control.tick("EURUSD", "1.10000", "1.10010")
-    intent = desk.intent(**changes)
-    await desk.execute(intent)
-    trade = await desk.settled(intent)
-    position_id = trade.progress.broker_order_id
-    assert position_id is not None
-
-    async def seen() -> bool:
-        return bool(
-            await desk.scalar("SELECT count(*) FROM broker_positions WHERE position_id = :id", id=position_id)
-        )
-
-    await until(seen, what="the position to be seen")
-    return trade, position_id
-
-
-def closing(desk: Desk, position_id: int, **changes: Any) -> OrderIntent:
-    return desk.intent(**{"side": Side.SELL, "position_id": position_id, **changes})
+from tests.workflows.holding import closing, open_position
 
 
 async def test_a_close_realises_its_result_for_the_opener(desk: Desk) -> None:

@@ -75,6 +75,7 @@ def test_no_order_of_another_account_is_taken_for_ours() -> None:
         reference_price="1.1",
         collar_points=1,
         position_id=None,
+        close_by_position_id=None,
         submit_by=0.0,
         contract=None,
         **BOUNDS,

@@ -85,9 +85,14 @@ def test_every_state_of_an_order_is_known_and_only_four_are_final() -> None:
 
 
 def test_orders_that_nobody_sent_are_no_evidence_of_a_send() -> None:
-    ours, stop, close_by = order(), order(reason=4), order(type=8)
-    assert [o.broker_order_id for o in mapping.sent_orders([ours, stop, close_by], clock=CLOCK)] == [2**33]
-    assert len(mapping.broker_orders([ours, stop, close_by], clock=CLOCK)) == 2
+    ours, stop = order(), order(reason=4)
+    assert [o.broker_order_id for o in mapping.sent_orders([ours, stop], clock=CLOCK)] == [2**33]
+    assert len(mapping.broker_orders([ours, stop], clock=CLOCK)) == 2
+
+
+def test_a_close_by_another_position_has_no_side_and_is_evidence_of_its_send() -> None:
+    (close_by,) = mapping.sent_orders([order(type=8)], clock=CLOCK)
+    assert (close_by.side, close_by.broker_order_id) == (None, 2**33)
 
 
 @pytest.mark.parametrize(
