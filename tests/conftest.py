@@ -9,8 +9,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from stack.scratch import Database, cloned_database, make_template, running_postgres
 from stack.temporal import binary, dynamic_config_flags, prepare_namespace
-from tests.databases import Database, cloned_database, make_template, running_postgres
 from workflows.search_attributes import KEYS
 
 _clones = itertools.count(1)

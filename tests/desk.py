@@ -34,7 +34,7 @@ from db.users import NewUser, Role, add_user
 from domain.money import Lots
 from domain.orders import OrderIntent, OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
-from tests.databases import Database
+from stack.scratch import Database
 from tests.waiting import free_port, until
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options

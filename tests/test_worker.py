@@ -8,8 +8,8 @@ from temporalio.client import Client
 
 from domain.errors import BrokerMismatch
 from settings import BrokerSettings, SettingsError
+from stack.scratch import Database
 from tests.brokers.terminals import LOGIN, SERVER, simulated_terminal
-from tests.databases import Database
 from tests.db.books import open_books
 from worker import run_broker
 from workflows.feed import workflow_id

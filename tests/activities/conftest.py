@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.databases import Database
+from stack.scratch import Database
 from tests.db.books import Books, open_books
 
 

@@ -17,8 +17,8 @@ from domain.instruments import Execution, Filling, Instrument, TradeMode
 from domain.money import Currency, Lots
 from domain.orders import OrderType, Quote, Side
 from domain.positions import BrokerPosition
+from stack.scratch import Database
 from tests.api.broker import ASK, BID
-from tests.databases import Database
 
 NAMES = UUID("0d9e6f1c-3a2b-4c5d-8e7f-000000000000")
 PASSWORD = "correct horse battery staple"

@@ -26,10 +26,10 @@ from api.app import create_app
 from api.tokens import Tokens
 from db.accounts import Lease, read_account
 from settings import ApiSettings, Profile, TemporalSettings
+from stack.scratch import Database, cloned_database
 from stack.temporal import prepare_namespace
 from tests.api.books import USERS, id_of, seed
 from tests.api.broker import InstantBroker
-from tests.databases import Database, cloned_database
 from tests.waiting import until
 from workflows.queues import PIPELINE, broker_queue
 from workflows.search_attributes import KEYS, STATE

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from api.passwords import Passwords
 from db.tables import audit_log
 from db.users import NewUser, Role, add_user, find_credentials, list_users, set_enabled, set_password_hash
+from stack.scratch import Database
 from tests.api.books import PASSWORD, id_of
 from tests.api.conftest import Api
-from tests.databases import Database
 
 
 async def test_login_gives_a_token_that_works(api: Api) -> None:

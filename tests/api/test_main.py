@@ -6,8 +6,8 @@ from asyncio.subprocess import PIPE, Process, create_subprocess_exec
 
 import httpx
 
+from stack.state import CHECKOUT
 from tests.api.conftest import KEY, Api
-from tests.databases import CHECKOUT
 from tests.waiting import free_port, until
 
 

@@ -26,7 +26,7 @@ from domain.limits import LimitName
 from domain.orders import OrderIntent
 from domain.positions import BrokerPosition, MarginMode
 from domain.trades import TradeProgress
-from tests.databases import Database
+from stack.scratch import Database
 from tests.factories import NOW, make_context, make_instrument, make_intent, make_quote
 
 SLUG = "demo"

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.positions import MarginMode
-from tests.databases import Database
+from stack.scratch import Database
 from tests.db.books import Books, open_books
 
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from tests.databases import ROLES
+from stack.scratch import ROLES
 from tests.db.books import Books
 
 HISTORY = {

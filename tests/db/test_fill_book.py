@@ -28,7 +28,7 @@ from db.trades import Trade
 from domain.fills import Entry, Fill, FillKind
 from domain.money import ZERO, Lots
 from domain.positions import MarginMode
-from tests.databases import cloned_database
+from stack.scratch import cloned_database
 from tests.db.books import Books, open_books
 from tests.factories import NOW, lots, make_exit, make_fill
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from db.tables import metadata
 from domain.orders import TRANSITIONS, OrderState
-from tests.databases import Database
+from stack.scratch import Database
 
 
 async def test_migrated_schema_is_the_one_in_tables(database: Database) -> None:

@@ -15,7 +15,7 @@ from brokers.simulator.faults import Reject
 from db.verify import LAWS, LawResult, verify
 from domain.money import Lots, Price
 from domain.orders import OrderState, OrderType, Side
-from tests.databases import cloned_database
+from stack.scratch import cloned_database
 from tests.desk import Desk, open_desk
 from tests.waiting import until
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.databases import Database
+from stack.scratch import Database
 from tests.desk import Desk, open_desk
 
 

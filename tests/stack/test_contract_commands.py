@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from db import watch
 from stack.cli import app
-from tests.databases import Database
+from stack.scratch import Database
 from tests.db.books import Books, open_books
 from tests.factories import NOW, make_instrument
 

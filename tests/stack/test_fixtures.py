@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from tests.databases import Database
+from stack.scratch import Database
 
 
 @pytest.mark.parametrize("role", ["owner", "api", "pipeline", "broker", "sealer"])

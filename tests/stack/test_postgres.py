@@ -10,7 +10,7 @@ import pytest
 from stack.errors import StackError
 from stack.leftovers import end_leftovers
 from stack.postgres import Postgres, accepts_connections, binaries, prepare_data
-from tests.databases import start_postgres
+from stack.scratch import start_postgres
 from tests.waiting import free_port, until
 
 PASSWORD = "a password: with / odd @ signs"

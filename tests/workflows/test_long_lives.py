@@ -11,8 +11,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.money import Price
 from domain.orders import OrderState, OrderType
+from stack.scratch import Database
 from stack.temporal import binary, dynamic_config_flags, prepare_namespace
-from tests.databases import Database
 from tests.desk import Desk, open_desk
 from tests.waiting import until
 from workflows.search_attributes import KEYS
