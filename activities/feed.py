@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -22,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities import watch
 from activities.sender import Sender
+from activities.stretch import STRANGER_PATIENCE, Stretch, patience
 from brokers.protocol import Lookup, MarketReading
 from db import accounts, booking, locks, reservations, snapshots, trades
 from db.fills import Orphans, feed_start, unbooked
@@ -30,6 +30,7 @@ from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch, LeaseLost, PipelineError
 from domain.fills import Fill
+from domain.orders import is_ours
 from domain.resolution import chosen
 
 BOOKED_SIGNAL = "booked"
@@ -39,8 +40,6 @@ REREAD_INTERVAL = timedelta(seconds=30)
 INSTRUMENTS_INTERVAL = timedelta(seconds=60)
 RUN_TIME = timedelta(hours=5)
 LOOKUPS_PER_CYCLE = 5
-# A history that is catching up may show an exit before what it closes; it still belongs to whoever opened that.
-ORPHAN_PATIENCE = timedelta(seconds=10)
 # A just-accepted order may not be listed at once; until then its absence from the list says nothing.
 LISTING_GRACE = timedelta(seconds=1)
 
@@ -93,7 +92,7 @@ class FeedActivities:
         assert step.account_slug == self._sender.account.slug, "a feed follows the account of its sender"
         async with self._engine.connect() as connection:
             since = await feed_start(connection, self._sender.account.id, window=WINDOW)
-            stretch = _Stretch(since=since)
+            stretch = Stretch(since=since)
             stretch.symbols = await snapshots.known_symbols(connection, self._sender.account.id)
         ends_at = self._now() + RUN_TIME
         while self._now() < ends_at:
@@ -130,10 +129,10 @@ class FeedActivities:
         since = self._now() - WINDOW
         reading = await self._sender.broker.read_market(symbols, deals_since=since)
         # What closed a position is booked before the position is gone, so that its loss counts throughout.
-        await self._book(_Stretch(since=since), await self._sender.broker.read_fills(since))
+        await self._book(Stretch(since=since), await self._sender.broker.read_fills(since))
         await self._write(reading, started_at=started_at)
 
-    async def _cycle(self, stretch: "_Stretch") -> None:
+    async def _cycle(self, stretch: Stretch) -> None:
         now = self._now()
         if stretch.due("instruments", now, self._instruments_interval):
             # Noted before it is tried: prices and fills must not wait for a list that cannot be had.
@@ -153,7 +152,7 @@ class FeedActivities:
         await self._write(reading, started_at=started_at)
         await self._follow_orders(stretch, reading, now=now)
 
-    async def _read_instruments(self, stretch: "_Stretch") -> None:
+    async def _read_instruments(self, stretch: Stretch) -> None:
         try:
             await self.read_instruments_now()
         except BrokerUnavailable as error:
@@ -176,19 +175,36 @@ class FeedActivities:
             await snapshots.write_positions(connection, account_id, reading.positions, read_at=seen.read_at)
             await reservations.stop_counting_settled(connection, account_id, read_at=started_at)
 
-    async def _book(self, stretch: "_Stretch", records: Sequence[Fill]) -> None:
+    async def _book(self, stretch: Stretch, records: Sequence[Fill]) -> None:
         """Book what is new, and what waited; an exit may show before what it closes does, and waits a little."""
         now = self._now()
         new = [fill for fill in records if stretch.known.get(fill.ticket) != fill.content_hash]
         due = {**stretch.waiting, **{fill.ticket: (fill, stretch.seen_at(fill, now)) for fill in new}}
         if not due:
             return
-        young = [fill for fill, seen_at in due.values() if fill.closing and now - seen_at < ORPHAN_PATIENCE]
+        young = [fill for fill, seen_at in due.values() if now - seen_at < patience(fill)]
         tickets = {fill.ticket for fill in young}
         await self._book_all([fill for fill, _ in due.values() if fill.ticket not in tickets], Orphans.BOOK)
         await self._book_all(young, Orphans.WAIT)
         stretch.known.update((fill.ticket, fill.content_hash) for fill in new)
         stretch.waiting = {ticket: due[ticket] for ticket in await self._unbooked(tickets)}
+        for fill, _ in stretch.waiting.values():
+            if is_ours(fill.magic):
+                await self._alert_stranger(fill)
+
+    async def _alert_stranger(self, fill: Fill) -> None:
+        account = self._sender.account
+        async with self._engine.begin() as connection:
+            await raise_alert(
+                connection,
+                "unknown_trade",
+                key=f"unknown_trade:{account.slug}:{fill.magic}",
+                severity="critical",
+                summary=f"fill {fill.ticket} carries our number {fill.magic}, which no trade has; were the books "
+                f"put back? It is booked as nobody's after {STRANGER_PATIENCE.total_seconds() / 60:.0f} minutes",
+                account_id=account.id,
+                trade_id=None,
+            )
 
     async def _unbooked(self, tickets: Collection[int]) -> Collection[int]:
         if not tickets:
@@ -245,7 +261,7 @@ class FeedActivities:
                     trade_id=None,
                 )
 
-    async def _follow_orders(self, stretch: "_Stretch", reading: MarketReading, *, now: datetime) -> None:
+    async def _follow_orders(self, stretch: Stretch, reading: MarketReading, *, now: datetime) -> None:
         """Find out what became of orders that left the broker's list of working ones."""
         listed = {order.broker_order_id for order in reading.orders}
         async with self._engine.connect() as connection:
@@ -288,32 +304,6 @@ class FeedActivities:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
-
-
-class _Stretch:
-    """What one run of the feed remembers, all of it only to read and write less."""
-
-    def __init__(self, *, since: datetime) -> None:
-        self.since = since
-        self.symbols: tuple[str, ...] = ()
-        self.deal_count = -1
-        self.caught_up = False
-        self.known: dict[int, str] = {}
-        # Exits whose openers are not known yet, and since when each was seen.
-        self.waiting: dict[int, tuple[Fill, datetime]] = {}
-        self.looked_up: dict[UUID, int] = {}
-        self.look_up_count = 0
-        self._done_at: dict[str, datetime] = {}
-
-    def seen_at(self, fill: Fill, now: datetime) -> datetime:
-        return self.waiting[fill.ticket][1] if fill.ticket in self.waiting else now
-
-    def due(self, what: str, now: datetime, interval: timedelta) -> bool:
-        done_at = self._done_at.get(what)
-        return done_at is None or now - done_at >= interval
-
-    def did(self, what: str, now: datetime) -> None:
-        self._done_at[what] = now
 
 
 def _snapshot(reading: MarketReading) -> AccountSnapshot:

@@ -50,7 +50,10 @@ UNDECIDED = frozenset({OrderState.PENDING, OrderState.UNRESOLVED})
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitTrade:
+    """`recovering` sends nothing: the books were put back, and what they forgot may have been sent long ago."""
+
     trade_id: UUID
+    recovering: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,8 @@ class SenderActivities:
                 return trade.progress
             before = await attempts.newest(connection, trade.id)
             dead = before is None or before.outcome == "rejected"
+            if step.recovering and dead:
+                return await self._take_up(connection, trade, number=1 if before is None else before.number + 1)
             refusal = await self._refusal(connection, trade)
             if refusal is not None and dead:
                 return (await self._not_sent(connection, trade, refusal)).progress
@@ -138,6 +143,12 @@ class SenderActivities:
                 return (await trades.lose(connection, trade, "claimed_before", actor=self._sender.actor)).progress
             terms = await reservations.terms(connection, trade.id)
         return attempt, order_request(trade, attempt, terms)
+
+    async def _take_up(self, connection: AsyncConnection, trade: Trade, *, number: int) -> TradeProgress:
+        """Claim what may be out already, so that nobody sends it, and leave the rest to the search."""
+        await accounts.check_lease(connection, self._sender.lease)
+        await attempts.claim(connection, trade, number=number, lease_number=self._sender.lease.number)
+        return (await trades.lose(connection, trade, "books_restored", actor=self._sender.actor)).progress
 
     async def _refusal(self, connection: AsyncConnection, trade: Trade) -> NotSent | None:
         """Why the order may not leave now: the stop, a lost lease, or its deadline."""

@@ -18,7 +18,7 @@ from domain.commands import Command, CommandResult
 from domain.errors import NotUnresolved, OrderTaken
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState
-from domain.risk import Approved, Denial, Denied, Gate, evaluate
+from domain.risk import Approved, Denial, Denied, Gate, RiskContext, claim_of, evaluate
 from domain.trades import TradeProgress
 
 PIPELINE = "pipeline"
@@ -37,10 +37,14 @@ class TradeStep:
 
 @dataclass(frozen=True, kw_only=True)
 class ReserveTrade:
-    """`last` decides on the data that is there, however old; before that, old data only asks for newer."""
+    """`last` decides on the data that is there, however old; before that, old data only asks for newer.
+
+    `recovering` holds the risk of an order that may long be at the broker, whatever limits and deadline say now.
+    """
 
     trade_id: UUID
     last: bool
+    recovering: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +95,7 @@ class TradeActivities:
             context = await read_risk_context(
                 connection, trade.intent, now=self._now(), data_age_max=self._data_age_max
             )
-            match evaluate(trade.intent, context):
+            match _judged(trade.intent, context, step):
                 case Approved() as approved:
                     trade = await _hold(connection, trade, approved)
                 case Denied() as denied:
@@ -105,7 +109,7 @@ class TradeActivities:
         """Resolve the reservation to what was filled and close the trade."""
         async with self._engine.begin() as connection:
             trade = await trades.lock(connection, step.trade_id)
-            if trade.progress.closed_at is not None:
+            if trade.progress.closed_at is not None or not trade.progress.final:
                 return trade.progress
             filled = trade.progress.filled_volume
             into = ReservationState.SETTLED if filled > 0 else ReservationState.RELEASED
@@ -160,6 +164,13 @@ class TradeActivities:
             elif self._now() >= trade.intent.submit_by:
                 trade = await _deny(connection, trade, Denied(denials=(_UNAVAILABLE,)))
         return trade.progress
+
+
+def _judged(intent: OrderIntent, context: RiskContext, step: ReserveTrade) -> Approved | Denied:
+    if not step.recovering:
+        return evaluate(intent, context)
+    claim = claim_of(intent, context)
+    return Denied(denials=(claim,)) if isinstance(claim, Denial) else claim
 
 
 _UNAVAILABLE = Denial(

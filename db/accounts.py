@@ -80,7 +80,8 @@ async def take_lease(
     elsewhere = row["lease_terminal"] not in {None, terminal}
     if elsewhere and expires_at is not None and expires_at + grace > row["now"]:
         return LeaseHeld(holder=row["lease_holder"], free_at=expires_at + grace)
-    number = row["lease_number"] + 1
+    # From the clock, so that a copy of the books that is put back never repeats a number that a terminal has seen.
+    number = max(row["lease_number"] + 1, int(row["now"].timestamp()))
     await connection.execute(
         update(broker_accounts)
         .where(broker_accounts.c.id == row["id"])

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import fills, locks, reservations, trades
+from db import attempts, fills, locks, reservations, trades
 from db.accounts import Account
 from db.fills import Booked, Orphans
 from db.journal import raise_alert
@@ -16,7 +16,7 @@ from db.tables import instruments, risk_reservations
 from db.trades import Trade
 from domain.fills import Fill
 from domain.money import Lots, Price, round_against_us, round_to_nearest
-from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent
+from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent, OrderState, is_ours
 from domain.reservations import Amounts
 from domain.slippage import slippage
 from domain.trades import event_from_books
@@ -61,6 +61,8 @@ async def book_fills(
     moved: dict[UUID, Trade] = {}
     for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
         maker = await fills.maker_of(connection, account.id, fill)
+        if maker is None and orphans is Orphans.WAIT and await _unknown(connection, account, fill):
+            continue
         booked = await fills.book(
             connection,
             account,
@@ -76,6 +78,11 @@ async def book_fills(
             moved[trade.id] = trade
             await _watch_slippage(connection, trade, percent_max=slippage_percent_max)
     return tuple(moved.values())
+
+
+async def _unknown(connection: AsyncConnection, account: Account, fill: Fill) -> bool:
+    """Whether it carries a number of ours that no trade has: then the books may have been put back."""
+    return is_ours(fill.magic) and await trades.find_by_magic(connection, account.id, fill.magic) is None
 
 
 async def apply_order(connection: AsyncConnection, trade: Trade, order: BrokerOrder, *, actor: str) -> Trade:
@@ -103,6 +110,8 @@ async def _apply(
     )
     if booked is not None:
         await _recalculate(connection, trade, booked)
+        if trade.state is OrderState.PENDING and await attempts.newest(connection, trade.id) is None:
+            await _alert_unclaimed(connection, trade)
     if event is None:
         if not _differs(trade, changes):
             return trade
@@ -118,6 +127,18 @@ async def _apply(
         changes["reason"] = "fills_cancelled"
         await _alert_cancelled_fills(connection, trade, executed.cancelled)
     return await trades.advance(connection, trade, event, actor=actor, changes=changes, detail=changes)
+
+
+async def _alert_unclaimed(connection: AsyncConnection, trade: Trade) -> None:
+    await raise_alert(
+        connection,
+        "unclaimed_fill",
+        key=f"unclaimed_fill:{trade.id}",
+        severity="critical",
+        summary=f"{trade.intent} was filled, and the books know of no send; they may have been put back",
+        account_id=trade.intent.account_id,
+        trade_id=trade.id,
+    )
 
 
 async def _alert_cancelled_fills(connection: AsyncConnection, trade: Trade, cancelled: Lots) -> None:

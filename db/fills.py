@@ -90,7 +90,7 @@ _EXECUTED = text("""
 
 
 class Orphans(StrEnum):
-    """What becomes of a closing fill whose openers the books do not know: it waits for them, or is nobody's."""
+    """What becomes of a fill whose trade or openers the books do not know: it waits for them, or is nobody's."""
 
     WAIT = "wait"
     BOOK = "book"

@@ -57,6 +57,8 @@ ONE_SEND = Law(
         FROM trade_ledger t
         WHERE (t.filled_volume > 0 OR t.state IN ('working', 'partially_filled', 'filled', 'unresolved'))
           AND NOT EXISTS (SELECT FROM send_attempts a WHERE a.trade_id = t.id)
+          -- Books that were put back have forgotten the claim; that was alerted when its fill came.
+          AND NOT EXISTS (SELECT FROM alerts a WHERE a.trade_id = t.id AND a.kind = 'unclaimed_fill')
         """,
     ),
 )

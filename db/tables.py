@@ -22,7 +22,6 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
-    Sequence,
     Table,
     Text,
     UniqueConstraint,
@@ -47,9 +46,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-MAGIC_MIN = 1_000_000_001
-magic_sequence = Sequence("order_magic", metadata=metadata, start=MAGIC_MIN, data_type=BigInteger)
 
 MONEY = Numeric(asdecimal=True)
 INSTANT = DateTime(timezone=True)
@@ -304,7 +300,7 @@ trade_ledger = Table(
     Column("client_order_id", Text, nullable=False),
     Column("body_hash", Text, nullable=False),
     Column("workflow_id", Text, nullable=False, unique=True),
-    Column("magic", BigInteger, nullable=False, server_default=text("nextval('order_magic')")),
+    Column("magic", BigInteger, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("side", Text, nullable=False),
     Column("order_type", Text, nullable=False),

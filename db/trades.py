@@ -21,6 +21,7 @@ from domain.orders import (
     OrderEvent,
     OrderIntent,
     OrderState,
+    magic_of,
     next_state,
 )
 from domain.trades import TradeProgress
@@ -46,11 +47,15 @@ class Trade:
 
 
 # Statements of every trade are built once: building one costs more than PostgreSQL takes to answer it.
+# Two trades of an account sharing a number is a matter of one in a million years; more than once, of a defect.
+MAGIC_TRIES = 3
+
 _GIVEN = (
     *(
         "id",
         "user_id",
         "account_id",
+        "magic",
         "client_order_id",
         "body_hash",
         "workflow_id",
@@ -98,7 +103,7 @@ _OPEN_AT_BROKER = select(trade_ledger).where(
 
 async def accept(connection: AsyncConnection, intent: OrderIntent, *, workflow_id: str) -> Trade:
     """Store the intent once; a repeat, even with another body, returns the trade that is there."""
-    given = {name: getattr(intent, name) for name in _GIVEN if name not in {"id", "workflow_id"}}
+    given = {name: getattr(intent, name) for name in _GIVEN if name not in {"id", "magic", "workflow_id"}}
     told = entry(
         "trade.accepted",
         actor=f"user:{intent.user_id}",
@@ -107,11 +112,16 @@ async def accept(connection: AsyncConnection, intent: OrderIntent, *, workflow_i
         user_id=intent.user_id,
         trade_id=intent.trade_id,
     )
-    inserted = await connection.execute(
-        _ACCEPT, {**given, "id": intent.trade_id, "workflow_id": workflow_id, **told}
-    )
-    row = inserted.mappings().one_or_none()
-    return await read(connection, intent.trade_id) if row is None else _trade(row)
+    for salt in range(MAGIC_TRIES):
+        magic = magic_of(intent.trade_id, salt=salt)
+        values = {"id": intent.trade_id, "magic": magic, "workflow_id": workflow_id}
+        inserted = (await connection.execute(_ACCEPT, {**given, **values, **told})).mappings().one_or_none()
+        if inserted is not None:
+            return _trade(inserted)
+        known = (await connection.execute(_READ, {"trade_id": intent.trade_id})).mappings().one_or_none()
+        if known is not None:
+            return _trade(known)
+    raise AssertionError(f"{MAGIC_TRIES} magic numbers of trade {intent.trade_id} are taken")
 
 
 async def read(connection: AsyncConnection, trade_id: UUID) -> Trade:

@@ -5,6 +5,7 @@
 3. Whether an order was accepted is one of four outcomes; silence is `Unresolved`, never `Rejected`.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -189,6 +190,25 @@ class OrderIntent:
         closing = f" closing {self.position_id}" if self.reducing else ""
         by = f" by {self.close_by_position_id}" if self.close_by_position_id is not None else ""
         return f"{self.side.upper()} {self.volume} {self.symbol} @ {at}{closing}{by}"
+
+
+MAGIC_MIN = 1_000_000_001
+# MetaTrader's numbers are signed, and other tools read them as floats, which are exact up to 53 bits.
+MAGIC_BITS = 52
+
+
+def magic_of(trade_id: UUID, *, salt: int = 0) -> int:
+    """The number of a trade's order at the broker: the same for the same trade, whatever the books remember.
+
+    `salt` makes another one, for the odd chance that two trades of an account share a number.
+    """
+    digest = hashlib.sha256(trade_id.bytes + salt.to_bytes(2)).digest()
+    return MAGIC_MIN + (int.from_bytes(digest[:8]) >> (64 - MAGIC_BITS))
+
+
+def is_ours(magic: int) -> bool:
+    """Whether the number is one that a trade of ours may have."""
+    return MAGIC_MIN <= magic < MAGIC_MIN + (1 << MAGIC_BITS)
 
 
 class BrokerOrderState(StrEnum):

@@ -57,6 +57,34 @@ class Database:
         for engine in self._engines.values():
             await engine.dispose()
 
+    async def keep_copy(self) -> None:
+        """Copy everything as it is now; nothing may be under way."""
+        await self.dispose()
+        await self._drop(self._copy)
+        await clone_database(self._server_url, template=self.name, database=self._copy)
+
+    async def put_back(self) -> None:
+        """Replace the database by its copy, as a person does who restores a backup."""
+        await self.dispose()
+        await self._drop(self.name)
+        await _administer(self._server_url, f'ALTER DATABASE "{self._copy}" RENAME TO "{self.name}"')
+
+    async def drop(self) -> None:
+        await self.dispose()
+        for name in (self.name, self._copy):
+            await self._drop(name)
+
+    async def _drop(self, name: str) -> None:
+        await _administer(self._server_url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    @property
+    def _copy(self) -> str:
+        return f"{self.name}_copy"
+
+    @property
+    def _server_url(self) -> str:
+        return _database_url(self.admin_url, "postgres")
+
 
 @asynccontextmanager
 async def running_postgres() -> AsyncIterator[str]:
@@ -121,8 +149,7 @@ async def cloned_database(admin_url: str, *, name: str, search_path: str | None 
     try:
         yield database
     finally:
-        await database.dispose()
-        await _administer(admin_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+        await database.drop()
 
 
 async def _administer(admin_url: str, statement: str) -> None:

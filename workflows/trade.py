@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
-from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.commands import CancelOrder, CommandActivities, ModifyOrder
@@ -27,8 +26,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows import cards
     from workflows.queues import broker_queue
     from workflows.retries import (
-        BOOKS,
-        BOOKS_PATIENT,
         BROKER_REPEATABLE,
         RESOLVE_INTERVALS,
         SAFETY_POLLS,
@@ -37,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         at_broker,
     )
     from workflows.search_attributes import NEEDS_ATTENTION, STATE
+    from workflows.steps import forgotten, in_books, root
     from workflows.trade_messages import (
         CancelTrade,
         CommandAnswer,
@@ -61,6 +59,7 @@ class TradeWorkflow:
         self._intent = trade.intent
         self._account_slug = trade.account_slug
         self._queue = broker_queue(trade.account_slug)
+        self._recovering = trade.recovering
         self._step = TradeStep(trade_id=trade.intent.trade_id)
         self._progress: TradeProgress | None = None
         self._decided = False
@@ -71,6 +70,15 @@ class TradeWorkflow:
 
     @workflow.run
     async def run(self, trade: TradeInput) -> TradeAck:
+        try:
+            return await self._live(trade)
+        except FailureError as error:
+            if not forgotten(error):
+                raise
+            workflow.logger.warning("the books do not have the trade any more; it is taken up anew")
+        return await self._recover(trade)
+
+    async def _live(self, trade: TradeInput) -> TradeAck:
         progress = await self._accept()
         if progress.body_hash == self._intent.body_hash:
             if progress.state is OrderState.PENDING:
@@ -80,11 +88,15 @@ class TradeWorkflow:
             while not progress.final:
                 self._rest(progress)
                 await self._stay_short(trade)
+                if progress.state is OrderState.PENDING:
+                    return await self._recover(trade)
                 if progress.state is OrderState.UNRESOLVED:
                     progress = await self._resolve()
                 else:
                     progress = await self._await_fills()
             progress = await self._settle()
+            if not progress.final:
+                return await self._recover(trade)
             self._rest(progress)
         self._decided = True
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -119,7 +131,7 @@ class TradeWorkflow:
             reason=command.reason,
         )
         try:
-            progress = await self._books(TradeActivities.decide, decision, summary="a person decides")
+            progress = await in_books(TradeActivities.decide, decision, summary="a person decides")
         except FailureError as error:
             return self._refused(error)
         self._news = True
@@ -143,18 +155,28 @@ class TradeWorkflow:
     def booked(self) -> None:
         self._news = True
 
+    async def _recover(self, trade: TradeInput) -> TradeAck:
+        """Begin anew where the books were put back to a copy from before: store and hold again, and send nothing.
+
+        The order's number at the broker comes with the trade, so a search finds what was sent before.
+        """
+        # Whoever waits for the first answer gets what is known, and finds the rest in the books.
+        self._decided = True
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(replace(trade, recovering=True))
+
     async def _accept(self) -> TradeProgress:
         accepted = AcceptTrade(intent=self._intent, workflow_id=workflow.info().workflow_id)
-        return self._take(await self._books(TradeActivities.accept, accepted, summary="store the intent"))
+        return self._take(await in_books(TradeActivities.accept, accepted, summary="store the intent"))
 
     async def _reserve(self) -> TradeProgress:
         """Hold the risk, on the feed's data; where that is missing or old, once more on the broker's own."""
-        wanted = ReserveTrade(trade_id=self._intent.trade_id, last=False)
-        reserved = await self._books(TradeActivities.reserve, wanted, summary="reserve risk")
+        wanted = ReserveTrade(trade_id=self._intent.trade_id, last=False, recovering=self._recovering)
+        reserved = await in_books(TradeActivities.reserve, wanted, summary="reserve risk")
         if reserved.stale:
             await self._refresh()
             wanted = replace(wanted, last=True)
-            reserved = await self._books(TradeActivities.reserve, wanted, summary="reserve risk on fresh data")
+            reserved = await in_books(TradeActivities.reserve, wanted, summary="reserve risk on fresh data")
         return self._take(reserved.progress)
 
     async def _refresh(self) -> None:
@@ -179,7 +201,7 @@ class TradeWorkflow:
                 progress = self._take(
                     await workflow.execute_activity_method(
                         SenderActivities.submit,
-                        SubmitTrade(trade_id=self._intent.trade_id),
+                        SubmitTrade(trade_id=self._intent.trade_id, recovering=self._recovering),
                         **options,
                     )
                 )
@@ -189,7 +211,7 @@ class TradeWorkflow:
                 workflow.logger.warning("the submit ended without an answer: %s", error.cause)
                 judge = TradeActivities.give_up_sending
                 progress = self._take(
-                    await self._books(judge, self._step, summary="judge a submit without an answer")
+                    await in_books(judge, self._step, summary="judge a submit without an answer")
                 )
                 if progress.state is OrderState.PENDING:
                     await workflow.sleep(SUBMIT_PAUSE, summary="before another try, nothing was claimed")
@@ -212,7 +234,7 @@ class TradeWorkflow:
         try:
             found = await workflow.execute_activity_method(SenderActivities.search, step, **options)
         except ActivityError as error:
-            if is_cancelled_exception(error):
+            if is_cancelled_exception(error) or forgotten(error):
                 raise
             workflow.logger.warning("a search ended without an answer: %s", error.cause)
             return self._known()
@@ -239,24 +261,10 @@ class TradeWorkflow:
 
     async def _read(self) -> TradeProgress:
         self._news = False
-        return self._take(await self._books(TradeActivities.read_progress, self._step, summary="read the books"))
+        return self._take(await in_books(TradeActivities.read_progress, self._step, summary="read the books"))
 
     async def _settle(self) -> TradeProgress:
-        return self._take(await self._books(TradeActivities.settle, self._step, summary="settle"))
-
-    async def _books(
-        self, step: Callable[[TradeActivities, Step], Awaitable[Answer]], argument: Step, *, summary: str
-    ) -> Answer:
-        """A step in our own database: in this very task, or patiently while PostgreSQL is away."""
-        try:
-            local: LocalActivityConfig = {**BOOKS, "summary": summary}
-            return await workflow.execute_local_activity_method(step, argument, **local)
-        except FailureError as error:
-            # A local activity's own failure arrives bare, not wrapped as a regular one's.
-            if is_cancelled_exception(error) or getattr(root(error), "non_retryable", False):
-                raise
-            patient: ActivityConfig = {**BOOKS_PATIENT, "summary": summary}
-            return await workflow.execute_activity_method(step, argument, **patient)
+        return self._take(await in_books(TradeActivities.settle, self._step, summary="settle"))
 
     async def _carry_out(
         self,
@@ -332,10 +340,3 @@ class TradeWorkflow:
     def _ack(self) -> TradeAck:
         progress = self._known()
         return TradeAck(trade_id=progress.trade_id, body_hash=progress.body_hash, state=progress.state)
-
-
-def root(error: BaseException) -> BaseException:
-    """The failure inside the wrappers that Temporal puts around it."""
-    while isinstance(error, ActivityError) and error.cause is not None:
-        error = error.cause
-    return error

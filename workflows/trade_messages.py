@@ -20,8 +20,11 @@ OPENED_UPDATE_ID = "opened"
 
 @dataclass(frozen=True, kw_only=True)
 class TradeInput:
+    """`recovering` begins a trade anew that the books no longer have as far as it had come: they were put back."""
+
     intent: OrderIntent
     account_slug: str
+    recovering: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ class Blows:
         self.armed = False
         self.struck = False
         self.reset_wanted = False
+        self.restore_wanted = False
         world.hooks.before = self._before_call
         world.hooks.after = self._after_call
 
@@ -106,6 +107,8 @@ class Blows:
                 self._freeze(turn)
             case Blow.RESET if ended:
                 self.struck = self.reset_wanted = True
+            case Blow.RESTORED if ended:
+                self.struck = self.restore_wanted = True
             case _:
                 pass
 

@@ -40,6 +40,7 @@ class Blow(StrEnum):
     BOOKS_AWAY = "books away"
     COMMIT_UNKNOWN = "commit's answer lost"
     RESET = "workflow reset after"
+    RESTORED = "books put back after"
 
 
 class CallBlow(StrEnum):
@@ -54,6 +55,8 @@ AT_BROKER = frozenset({Step.REFRESH, Step.SUBMIT, Step.CLOSE, Step.SEARCH, Step.
 SENDING = frozenset({Step.SUBMIT, Step.CLOSE, Step.CANCEL, Step.MODIFY})
 # A feed has no workflow of a trade behind it.
 NO_WORKFLOW = frozenset({Blow.RESET, Blow.DUPLICATE})
+# A person's word is in the books alone; where they are put back it has to be said again.
+IN_BOOKS_ALONE = frozenset({Step.DECIDE})
 ON_READS = tuple(name for name, kind in KINDS.items() if issubclass(kind, TransportFault | ViewFault | Event))
 
 
@@ -73,7 +76,8 @@ class Cell:
 def _cells() -> tuple[Cell, ...]:
     cells = []
     for step in Step:
-        blows = [blow for blow in Blow if step is not Step.FEED or blow not in NO_WORKFLOW]
+        left_out = NO_WORKFLOW if step is Step.FEED else {Blow.RESTORED} if step in IN_BOOKS_ALONE else set()
+        blows = [blow for blow in Blow if blow not in left_out]
         cells += [Cell(step=step, blow=blow) for blow in blows]
         if step in AT_BROKER:
             cells += [Cell(step=step, blow=blow) for blow in CallBlow]

@@ -22,7 +22,7 @@ from domain.positions import MarginMode
 from stack.chaos.baton import Baton, Turn
 from stack.chaos.blows import Blows
 from stack.chaos.broker_side import LOGIN, SERVER_NAME, BrokerSide
-from stack.chaos.cells import Cell, cell_of
+from stack.chaos.cells import Blow, Cell, cell_of
 from stack.chaos.child import Machine
 from stack.chaos.clock import VirtualClock
 from stack.chaos.executions import Execution
@@ -104,6 +104,7 @@ class Rehearsal:
         )
         self._blows = Blows(self._world, self._cell, self._rng)
         self._storm = False
+        self._copy_wanted = False
         baton.watch(self._reached)
 
     async def run(self) -> Outcome:
@@ -137,6 +138,7 @@ class Rehearsal:
 
     def _arm(self) -> None:
         self._blows.armed = True
+        self._copy_wanted = self._cell.blow is Blow.RESTORED
 
     def _begin_storm(self) -> None:
         self._storm = True
@@ -180,6 +182,7 @@ class Rehearsal:
         for _ in range(STEPS_MAX):
             await self._bury()
             self._reset_if_wanted()
+            await self._put_back_if_wanted()
             await world.temporal.dispatch()
             if done():
                 return True
@@ -217,6 +220,18 @@ class Rehearsal:
             execution = list(self._world.temporal.executions.values())[-1]
             if not execution.closed:
                 self._world.temporal.reset(execution)
+
+    async def _put_back_if_wanted(self) -> None:
+        """Copy the books when the blow is armed, and put the copy back when it falls, with nobody connected."""
+        if self._copy_wanted:
+            self._copy_wanted = False
+            await self._database.keep_copy()
+        if self._blows.restore_wanted:
+            self._blows.restore_wanted = False
+            for host in self._world.hosts:
+                host.process.alive = False
+            await self._bury()
+            await self._database.put_back()
 
     def _open_pipeline(self) -> None:
         self._world.hosts.append(PipelineHost(self._world, next(self._host_numbers)))

@@ -6,12 +6,13 @@
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Any, get_type_hints
 from uuid import UUID
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto.workflow_activation import InitializeWorkflow, WorkflowActivationJob
@@ -59,9 +60,7 @@ class Temporal:
     def start(self, trade: TradeInput) -> Execution:
         """As update-with-start does: a second start of the same trade finds the first."""
         known = workflow_id(trade.intent.user_id, trade.intent.client_order_id)
-        if known not in self.executions:
-            self.executions[known] = self._opened(known, trade)
-        return self.executions[known]
+        return self.executions.get(known) or self._opened(known, trade)
 
     def signal(self, known: str, name: str) -> None:
         execution = self.executions.get(known)
@@ -74,21 +73,32 @@ class Temporal:
 
     def reset(self, execution: Execution) -> Execution:
         """Begin the workflow anew from its first task, as an operator does; the old run ends where it is."""
+        self._end(execution)
+        anew = self._begin(execution.workflow_id, execution.start)
+        anew.tell(update_job("opened", OPENED_UPDATE_ID))
+        return anew
+
+    def _go_on(self, execution: Execution, arguments: Sequence[Payload]) -> None:
+        """Another run under the same id; what was told to the old one and not heard is lost with it."""
+        self._end(execution)
+        start = InitializeWorkflow()
+        start.CopyFrom(execution.start)
+        del start.arguments[:]
+        start.arguments.extend(arguments)
+        self._begin(execution.workflow_id, start)
+
+    def _end(self, execution: Execution) -> None:
         execution.closed = True
         execution.task += 1
         for timer in execution.timers.values():
             timer.cancel()
         for run in execution.activities.values():
             run.done = True
-        anew = Execution(
-            workflow_id=execution.workflow_id,
-            run_id=self._run_id(),
-            start=execution.start,
-            started_at=self._clock.now(),
-        )
-        anew.tell(WorkflowActivationJob(initialize_workflow=execution.start))
-        anew.tell(update_job("opened", OPENED_UPDATE_ID))
-        self.executions[execution.workflow_id] = anew
+
+    def _begin(self, workflow_id: str, start: InitializeWorkflow) -> Execution:
+        anew = Execution(workflow_id=workflow_id, run_id=self._run_id(), start=start, started_at=self._clock.now())
+        anew.tell(WorkflowActivationJob(initialize_workflow=start))
+        self.executions[workflow_id] = anew
         return anew
 
     async def dispatch(self) -> None:
@@ -127,8 +137,7 @@ class Temporal:
             workflow_type=TradeWorkflow.__name__, workflow_id=known, randomness_seed=self._rng.getrandbits(63)
         )
         start.arguments.extend(CONVERTER.to_payloads([trade]))
-        execution = Execution(workflow_id=known, run_id=self._run_id(), start=start, started_at=self._clock.now())
-        execution.tell(WorkflowActivationJob(initialize_workflow=start))
+        execution = self._begin(known, start)
         execution.tell(update_job("opened", OPENED_UPDATE_ID))
         return execution
 
@@ -244,6 +253,8 @@ class Temporal:
                 execution.answers[command.update_response.protocol_instance_id] = command.update_response
             case "complete_workflow_execution":
                 execution.closed = True
+            case "continue_as_new_workflow_execution":
+                self._go_on(execution, command.continue_as_new_workflow_execution.arguments)
             case "fail_workflow_execution":
                 execution.closed = True
                 execution.failure = command.fail_workflow_execution.failure

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.feed import ORPHAN_PATIENCE, FollowAccount
+from activities.feed import FollowAccount
 from activities.sender import SenderActivities, SubmitTrade
+from activities.stretch import ORPHAN_PATIENCE
 from db.instruments import bound_slippage
 from db.trades import Trade
 from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch, LeaseLost, PipelineError

@@ -1,0 +1,3 @@
+ALTER TABLE trade_ledger ALTER COLUMN magic DROP DEFAULT;
+
+DROP SEQUENCE order_magic;

@@ -1,0 +1,44 @@
+"""Steps in our own books, and what a failed one means."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.workflow import ActivityConfig, LocalActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from activities.trades import TradeActivities
+    from domain.errors import TradeNotFound
+    from workflows.retries import BOOKS, BOOKS_PATIENT
+
+Step = TypeVar("Step")
+Answer = TypeVar("Answer")
+
+
+async def in_books(
+    step: Callable[[TradeActivities, Step], Awaitable[Answer]], argument: Step, *, summary: str
+) -> Answer:
+    """A step in our own database: in this very task, or patiently while PostgreSQL is away."""
+    try:
+        local: LocalActivityConfig = {**BOOKS, "summary": summary}
+        return await workflow.execute_local_activity_method(step, argument, **local)
+    except FailureError as error:
+        # A local activity's own failure arrives bare, not wrapped as a regular one's.
+        if is_cancelled_exception(error) or getattr(root(error), "non_retryable", False):
+            raise
+        patient: ActivityConfig = {**BOOKS_PATIENT, "summary": summary}
+        return await workflow.execute_activity_method(step, argument, **patient)
+
+
+def forgotten(error: FailureError) -> bool:
+    """Whether the books do not have the trade: they were put back to a copy from before it."""
+    cause = root(error)
+    return isinstance(cause, ApplicationError) and cause.type == TradeNotFound.code
+
+
+def root(error: BaseException) -> BaseException:
+    """The failure inside the wrappers that Temporal puts around it."""
+    while isinstance(error, ActivityError) and error.cause is not None:
+        error = error.cause
+    return error
