@@ -8,52 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import Client
 
 from brokers.simulator.faults import Partial, Placed, Reject
 from db.limits import NewLimit, set_limit
 from db.trades import Trade
 from domain.errors import TradeNotFound
 from domain.limits import LimitName
-from domain.orders import OrderIntent, OrderState, Side, TimeInForce
+from domain.orders import OrderIntent, OrderState, TimeInForce
 from domain.positions import MarginMode
 from tests.databases import Database
 from tests.desk import Desk, open_desk
 from tests.factories import lots
 from tests.waiting import until
 from tests.workflows.asking import broken_laws
-from tests.workflows.holding import closing, open_position
-from workflows.reversal import ReversalWorkflow
-from workflows.reversal_messages import ReversalAck, ReversalInput, reversal_options
-from workflows.trade_messages import OPENED_UPDATE_ID, TradeInput
+from tests.workflows.holding import open_position
+from tests.workflows.reversing import pair, reverse
+from workflows.reversal_messages import ReversalAck
 
 
 @pytest.fixture
 async def netting_desk(database: Database, temporal_client: Client, tmp_path: Path) -> AsyncIterator[Desk]:
     async with open_desk(database, temporal_client, tmp_path, margin_mode=MarginMode.NETTING) as desk:
         yield desk
-
-
-def pair(desk: Desk, position: Trade, **changes: Any) -> tuple[OrderIntent, OrderIntent]:
-    """The close of a long position of 0.10 lots, and an order that opens a short one."""
-    position_id = position.progress.broker_order_id
-    assert position_id is not None
-    close = closing(desk, position_id, **changes)
-    opening = desk.intent(
-        client_order_id=f"{close.client_order_id}.open", side=Side.SELL, submit_by=close.submit_by
-    )
-    return close, opening
-
-
-async def reverse(desk: Desk, close: OrderIntent, opening: OrderIntent) -> ReversalAck:
-    wanted = ReversalInput(
-        closing=TradeInput(intent=close, account_slug=desk.slug),
-        opening=TradeInput(intent=opening, account_slug=desk.slug),
-    )
-    operation = WithStartWorkflowOperation(ReversalWorkflow.run, wanted, **reversal_options(wanted))
-    return await desk.client.execute_update_with_start_workflow(
-        ReversalWorkflow.opened, start_workflow_operation=operation, id=OPENED_UPDATE_ID
-    )
 
 
 async def was_never_accepted(desk: Desk, intent: OrderIntent) -> bool:
