@@ -36,6 +36,7 @@ from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
+from workflows.reversal import ReversalWorkflow
 from workflows.trade import TradeWorkflow
 
 # Longer than the slowest broker call: a send in flight ends before the worker does.
@@ -53,7 +54,7 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
     worker = Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, FeedWorkflow],
+        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow],
         activities=steps.activities,
         interceptors=[FailureInterceptor()],
         # The sandbox watches over determinism in tests and replays; in service it costs a quarter of the speed.

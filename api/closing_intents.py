@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -54,6 +55,47 @@ class CloseByBody(BaseModel):
         """Of what was asked, not of the positions as they were: the first close may have ended both."""
         fields = self.model_dump(exclude={"client_order_id", "account", "wait_ms"})
         return body_digest({**fields, "account": account, "close": position_id})
+
+
+class ReverseBody(BaseModel):
+    """A close of the whole position, then an order of the other side, of the same lots unless `volume` says else.
+
+    `submit_within_ms` bounds both orders: what has not been sent by then is not sent any more.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"client_order_id": "reverse-1"}]}
+    )
+
+    client_order_id: ClientId | None = None
+    account: Slug | None = None
+    volume: PositiveDecimal | None = None
+    stop_loss: PositiveDecimal | None = None
+    take_profit: PositiveDecimal | None = None
+    max_slippage_points: SlippagePoints | None = None
+    submit_within_ms: SubmitWithinMs = 10_000
+    wait_ms: WaitMs = 2_000
+
+    def hash(self, *, account: str, position_id: int, part: Literal["closing", "opening"]) -> str:
+        """Of what was asked, told apart for the two trades, so that neither is taken for the other."""
+        fields = self.model_dump(exclude={"client_order_id", "account", "wait_ms"})
+        return body_digest({**fields, "account": account, "reverse": position_id, "part": part})
+
+    def closing(self) -> CloseBody:
+        return CloseBody(max_slippage_points=self.max_slippage_points, submit_within_ms=self.submit_within_ms)
+
+    def opening(self, position: OpenPosition) -> ExecuteBody:
+        """The order of the other side, at the market."""
+        return ExecuteBody.model_construct(
+            symbol=position.symbol,
+            side=position.side.opposite,
+            volume=self.volume or position.volume,
+            type=OrderType.MARKET,
+            stop_loss=self.stop_loss,
+            take_profit=self.take_profit,
+            max_slippage_points=self.max_slippage_points,
+            submit_within_ms=self.submit_within_ms,
+        )
 
 
 def close_faults(

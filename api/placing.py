@@ -38,10 +38,7 @@ class IncomingOrder:
 
 async def place(connected: Connections, order: IncomingOrder) -> Response:
     question = order.question
-    intake = await connected.books.read(lambda connection: read_intake(connection, question))
-    if intake is None or not intake.enabled:
-        raise shut_out()
-    refuse_viewers(intake.role)
+    intake = await admit(connected, question)
     known = intake.known
     if known is not None:
         # The first trade answers, however its account or position look by now.
@@ -50,7 +47,7 @@ async def place(connected: Connections, order: IncomingOrder) -> Response:
         if known.state is OrderState.PENDING:
             await join_and_wait(connected.temporal, known.workflow_id, wait_seconds=order.wait_seconds)
         return await _answer(connected, order, body_hash=known.body_hash, fallback=None)
-    account = _account(intake, question)
+    account = account_of(intake, question)
     receipt = Receipt(
         trade_id=question.trade_id,
         user_id=question.user_id,
@@ -66,7 +63,16 @@ async def place(connected: Connections, order: IncomingOrder) -> Response:
     return await _answer(connected, order, body_hash=receipt.body_hash, fallback=fallback)
 
 
-def _account(intake: Intake, question: IntakeQuestion) -> Account:
+async def admit(connected: Connections, question: IntakeQuestion) -> Intake:
+    """What the books know of the question, if its user may trade."""
+    intake = await connected.books.read(lambda connection: read_intake(connection, question))
+    if intake is None or not intake.enabled:
+        raise shut_out()
+    refuse_viewers(intake.role)
+    return intake
+
+
+def account_of(intake: Intake, question: IntakeQuestion) -> Account:
     if intake.account is not None:
         return intake.account
     if intake.account_count > 1:

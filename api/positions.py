@@ -17,23 +17,45 @@ router = APIRouter(prefix="/api/trading", tags=["trading"])
 
 
 class PositionQuote(View):
-    """The newest quote of the symbol; `at` is the broker's instant, the age counts from when we read it."""
+    """The newest quote of the symbol; `at` is the broker's instant, the age counts from when we read it.
+
+    `close_price` is the side of it at which the position would be closed.
+    """
 
     bid: DecimalText
     ask: DecimalText
+    close_price: DecimalText
     at: datetime
     read_at: datetime
     age_ms: int
 
 
+class Opener(View):
+    """The lots of a position that are still open of one trade; without a trade, of no order of ours."""
+
+    trade_id: UUID | None
+    user_id: UUID | None
+    username: str | None
+    client_order_id: str | None
+    volume: DecimalText
+    opened_at: datetime
+
+
 class Position(View):
-    """As the broker showed it at `read_at`; `profit` floats, in `currency`, without `swap`."""
+    """As the broker showed it at `read_at`; money is in `currency`.
+
+    `price_open` is the average price of its lots. `floating` is `profit`, which is without `swap`, and `swap`
+    together; `realised` is everything booked under the position so far, commissions included. `trade_id` and
+    `user_id` are of the order that opened it, `openers` of all that have open lots in it, as booked.
+    """
 
     position_id: int
     ticket: int
     account: str
     currency: str
     trade_id: UUID | None
+    user_id: UUID | None
+    openers: list[Opener]
     magic: int
     symbol: str
     side: Side
@@ -44,6 +66,8 @@ class Position(View):
     take_profit: DecimalText | None
     swap: DecimalText
     profit: DecimalText
+    floating: DecimalText
+    realised: DecimalText
     opened_at: datetime
     updated_at: datetime
     read_at: datetime

@@ -1,4 +1,4 @@
-"""Starting a trade's workflow and waiting for its decision.
+"""Starting the workflow of a trade, or of two in a row, and waiting for its decision.
 
 1. Nothing is answered as accepted unless the workflow server holds it durably.
 2. A server that does not confirm within a second is away, whether it refuses, hangs or drowns.
@@ -21,8 +21,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.errors import pipeline_unavailable
 from domain.errors import IntentConflict
-from workflows.trade import TradeWorkflow
-from workflows.trade_messages import OPENED_UPDATE_ID, TradeInput, start_options
+from domain.orders import OrderIntent
+from workflows.reversal_messages import REVERSAL_WORKFLOW, ReversalInput, reversal_options
+from workflows.trade_messages import OPENED_UPDATE_ID, TRADE_WORKFLOW, StartOptions, TradeInput, start_options
 
 # Most trades are decided before the first of these has passed, and then nobody asks whether they have started.
 _PROOF_AFTER_SECONDS = 0.25
@@ -34,21 +35,25 @@ _RPC_TIMEOUT = timedelta(seconds=35)
 _NO_ANSWER = (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError)
 
 
-async def start_and_wait(client: Client, trade: TradeInput, *, wait_seconds: float) -> bool:
-    """Start the trade, or join it, and return whether it was decided before the wait was over.
+# The workflow of either is started by its name and answers `opened` once it is decided.
+Startable = TradeInput | ReversalInput
+
+
+async def start_and_wait(client: Client, wanted: Startable, *, wait_seconds: float) -> bool:
+    """Start the workflow, or join it, and return whether it was decided before the wait was over.
 
     Either way it is durable; what was decided stands in the books. Raises IntentConflict, and a problem if the
     server is away.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds
-    opening = asyncio.ensure_future(_open(client, trade))
+    opening = asyncio.ensure_future(_open(client, wanted))
     try:
         await asyncio.wait({opening}, timeout=min(wait_seconds, _PROOF_AFTER_SECONDS))
         if opening.done():
             _check(opening)
             return True
-        await _prove_started(client, trade)
+        await _prove_started(client, wanted)
         await asyncio.wait({opening}, timeout=max(0.0, deadline - loop.time()))
         # A server that goes away now has the trade all the same.
         return opening.done() and opening.exception() is None
@@ -65,11 +70,14 @@ async def join_and_wait(client: Client, workflow_id: str, *, wait_seconds: float
         await _abandon(opening)
 
 
-async def _open(client: Client, trade: TradeInput) -> object:
-    operation = WithStartWorkflowOperation(TradeWorkflow.run, trade, **start_options(trade))
+async def _open(client: Client, wanted: Startable) -> object:
+    name = TRADE_WORKFLOW if isinstance(wanted, TradeInput) else REVERSAL_WORKFLOW
+    operation: WithStartWorkflowOperation[object, object] = WithStartWorkflowOperation(
+        name, wanted, **_options(wanted)
+    )
     try:
         return await client.execute_update_with_start_workflow(
-            TradeWorkflow.opened,
+            OPENED_UPDATE_ID,
             start_workflow_operation=operation,
             id=OPENED_UPDATE_ID,
             rpc_timeout=_RPC_TIMEOUT,
@@ -82,8 +90,8 @@ async def _open(client: Client, trade: TradeInput) -> object:
 
 
 async def _join(client: Client, workflow_id: str) -> object:
-    handle = client.get_workflow_handle_for(TradeWorkflow.run, workflow_id)
-    return await handle.execute_update(TradeWorkflow.opened, id=OPENED_UPDATE_ID, rpc_timeout=_RPC_TIMEOUT)
+    handle = client.get_workflow_handle(workflow_id)
+    return await handle.execute_update(OPENED_UPDATE_ID, id=OPENED_UPDATE_ID, rpc_timeout=_RPC_TIMEOUT)
 
 
 def _check(opening: asyncio.Future[object]) -> None:
@@ -99,19 +107,21 @@ def _check(opening: asyncio.Future[object]) -> None:
         raise pipeline_unavailable() from error
 
 
-async def _prove_started(client: Client, trade: TradeInput) -> None:
+async def _prove_started(client: Client, wanted: Startable) -> None:
     """Return once the history of the workflow is there and begins with our intent."""
-    handle = client.get_workflow_handle(start_options(trade)["id"])
+    handle = client.get_workflow_handle(_options(wanted)["id"])
     try:
         async with asyncio.timeout(_PROOF_WITHIN_SECONDS):
-            stored = await _stored_input(client, handle)
+            stored = await _stored_input(client, handle, type(wanted))
     except (TimeoutError, RPCError, RuntimeError) as error:
         raise pipeline_unavailable() from error
-    if stored.intent.body_hash != trade.intent.body_hash:
-        raise IntentConflict(trade.intent.client_order_id)
+    if _first_intent(stored).body_hash != _first_intent(wanted).body_hash:
+        raise IntentConflict(_first_intent(wanted).client_order_id)
 
 
-async def _stored_input(client: Client, handle: WorkflowHandle[object, object]) -> TradeInput:
+async def _stored_input(
+    client: Client, handle: WorkflowHandle[object, object], kind: type[Startable]
+) -> Startable:
     while True:
         try:
             first = await anext(handle.fetch_history_events(page_size=1))
@@ -121,9 +131,17 @@ async def _stored_input(client: Client, handle: WorkflowHandle[object, object]) 
             await asyncio.sleep(_PROOF_POLL_SECONDS)
             continue
         payloads = first.workflow_execution_started_event_attributes.input.payloads
-        (stored,) = await client.data_converter.decode(payloads, [TradeInput])
-        assert isinstance(stored, TradeInput), "a trade's workflow is started with its input"
+        (stored,) = await client.data_converter.decode(payloads, [kind])
+        assert isinstance(stored, kind), "a workflow is started with its input"
         return stored
+
+
+def _options(wanted: Startable) -> StartOptions:
+    return start_options(wanted) if isinstance(wanted, TradeInput) else reversal_options(wanted)
+
+
+def _first_intent(wanted: Startable) -> OrderIntent:
+    return wanted.intent if isinstance(wanted, TradeInput) else wanted.closing.intent
 
 
 async def _abandon(opening: asyncio.Future[object]) -> None:

@@ -21,12 +21,38 @@ _POSITIONS = text("""
     )
     SELECT json_build_object(
         'positions', (SELECT coalesce(json_agg(v ORDER BY v.account, v.opened_at, v.position_id), '[]') FROM (
-            SELECT p.*, a.slug AS account, a.currency, t.id AS trade_id,
+            SELECT p.*, a.slug AS account, a.currency, t.id AS trade_id, t.user_id,
+                   p.profit + p.swap AS floating, coalesce(m.realised, 0) AS realised,
+                   coalesce(o.openers, '[]') AS openers,
                    CASE WHEN q.symbol IS NOT NULL THEN row_to_json(q) END AS quote
             FROM broker_positions p
             JOIN accounts a ON a.id = p.account_id
             LEFT JOIN trade_ledger t ON t.account_id = p.account_id AND t.broker_order_id = p.position_id
-            LEFT JOIN quotes q ON q.account_id = p.account_id AND q.symbol = p.symbol
+            LEFT JOIN LATERAL (
+                SELECT l.*, CASE p.side WHEN 'buy' THEN l.bid ELSE l.ask END AS close_price
+                FROM quotes l WHERE l.account_id = p.account_id AND l.symbol = p.symbol
+            ) q ON true
+            LEFT JOIN LATERAL (
+                SELECT sum(x.profit + x.commission + x.swap + x.fee) AS realised
+                FROM fills f JOIN fill_allocations x ON x.fill_id = f.id
+                WHERE f.account_id = p.account_id AND f.position_id = p.position_id
+            ) m ON true
+            LEFT JOIN LATERAL (
+                SELECT json_agg(g ORDER BY g.opened_at, g.trade_id) AS openers
+                FROM (
+                    SELECT x.trade_id, w.user_id, u.username, w.client_order_id, sum(s.volume) AS volume,
+                           min(f.executed_at) FILTER (WHERE x.role = 'open') AS opened_at
+                    FROM fills f JOIN fill_allocations x ON x.fill_id = f.id
+                    CROSS JOIN LATERAL (
+                        SELECT CASE x.role WHEN 'open' THEN x.volume WHEN 'close' THEN -x.volume END AS volume
+                    ) s
+                    LEFT JOIN trade_ledger w ON w.id = x.trade_id
+                    LEFT JOIN users u ON u.id = w.user_id
+                    WHERE f.account_id = p.account_id AND f.position_id = p.position_id
+                    GROUP BY x.trade_id, w.user_id, u.username, w.client_order_id
+                    HAVING sum(s.volume) > 0
+                ) g
+            ) o ON true
             WHERE CAST(:user_id AS uuid) IS NULL OR coalesce(t.user_id, :user_id) = :user_id) v),
         'accounts', (SELECT coalesce(json_agg(v ORDER BY v.account), '[]') FROM (
             SELECT a.slug AS account, a.currency, s.*

@@ -39,6 +39,7 @@ from tests.waiting import free_port, until
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
+from workflows.reversal import ReversalWorkflow
 from workflows.trade import TradeWorkflow
 from workflows.trade_messages import OPENED_UPDATE_ID, TradeAck, TradeInput, start_options, trade_id
 
@@ -164,16 +165,18 @@ async def open_desk(
     *,
     terminal_options: tuple[str, ...] = (),
     quiet: timedelta = QUIET,
+    margin_mode: MarginMode = MarginMode.HEDGING,
 ) -> AsyncIterator[Desk]:
     """Start the terminal, seed an account with one trader, and run both workers in this process."""
     slug = f"desk-{next(_numbers)}-{uuid4().hex[:6]}"
     async with AsyncExitStack() as stack:
-        terminal = Terminal(port=free_port(), state=folder / "terminal.sqlite", options=terminal_options)
+        options = ("--margin-mode", margin_mode, *terminal_options)
+        terminal = Terminal(port=free_port(), state=folder / "terminal.sqlite", options=options)
         await terminal.start()
         stack.push_async_callback(terminal.stop)
         control = stack.enter_context(Control("127.0.0.1", terminal.port))
         owner = database.engine("owner")
-        account_id, user_id = await _seed(owner, slug)
+        account_id, user_id = await _seed(owner, slug, margin_mode)
         sender = await _sender(database.engine("broker"), terminal, slug=slug, folder=folder, quiet=quiet)
         stack.push_async_callback(sender.broker.close)
         await sender.broker.connect()
@@ -204,7 +207,7 @@ def pipeline_worker(database: Database, client: Client) -> Worker:
     return Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, FeedWorkflow],
+        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow],
         activities=steps.activities,
         interceptors=[FailureInterceptor()],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
@@ -233,7 +236,7 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
     )
 
 
-async def _seed(engine: AsyncEngine, slug: str) -> tuple[UUID, UUID]:
+async def _seed(engine: AsyncEngine, slug: str, margin_mode: MarginMode) -> tuple[UUID, UUID]:
     user_id = uuid4()
     async with engine.begin() as connection:
         account_id = await seed_account(
@@ -241,7 +244,7 @@ async def _seed(engine: AsyncEngine, slug: str) -> tuple[UUID, UUID]:
             NewAccount(
                 slug=slug,
                 currency="USD",
-                margin_mode=MarginMode.HEDGING,
+                margin_mode=margin_mode,
                 leverage=100,
                 login=LOGIN,
                 server=SERVER,

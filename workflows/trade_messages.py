@@ -15,6 +15,7 @@ from domain.orders import Changes, OrderIntent, OrderState
 from workflows.queues import PIPELINE
 from workflows.search_attributes import ACCOUNT, NEEDS_ATTENTION, STATE, SYMBOL, USER
 
+TRADE_WORKFLOW = "TradeWorkflow"
 OPENED_UPDATE_ID = "opened"
 
 

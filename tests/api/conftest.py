@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
+from temporalio import activity
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -20,6 +21,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.commands import CommandActivities
 from activities.failures import FailureInterceptor
+from activities.feed import FollowAccount
 from activities.sender import Sender, SenderActivities
 from activities.trades import TradeActivities
 from api.app import create_app
@@ -32,6 +34,7 @@ from tests.api.books import USERS, id_of, seed
 from tests.api.broker import InstantBroker
 from tests.waiting import until
 from workflows.queues import PIPELINE, broker_queue
+from workflows.reversal import ReversalWorkflow
 from workflows.search_attributes import KEYS, STATE
 from workflows.trade import TradeWorkflow
 
@@ -147,7 +150,7 @@ async def _pipeline(client: Client, database: Database, broker: InstantBroker) -
     pipeline = Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow],
+        workflows=[TradeWorkflow, ReversalWorkflow],
         activities=steps.activities,
         workflow_runner=UnsandboxedWorkflowRunner(),
         **shared,
@@ -155,7 +158,7 @@ async def _pipeline(client: Client, database: Database, broker: InstantBroker) -
     sender = Worker(
         client,
         task_queue=broker_queue("demo"),
-        activities=[*submits.activities, *commands.activities],
+        activities=[*submits.activities, *commands.activities, nothing_new],
         **shared,
     )
     async with pipeline, sender:
@@ -164,6 +167,11 @@ async def _pipeline(client: Client, database: Database, broker: InstantBroker) -
         finally:
             async for left in client.list_workflows("ExecutionStatus = 'Running'"):
                 await client.get_workflow_handle(left.id).terminate("end of the tests")
+
+
+@activity.defn(name="refresh")
+async def nothing_new(step: FollowAccount) -> None:
+    """The broker in memory has no market to read; the tests say what it shows."""
 
 
 async def _sender(database: Database, broker: InstantBroker) -> Sender:

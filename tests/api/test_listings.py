@@ -145,10 +145,29 @@ async def test_positions_show_whose_they_are_and_how_old(api: Api) -> None:
     assert position["trade_id"] == str(id_of(f"opener-{MINE}"))
     assert (position["profit"], position["swap"], position["currency"]) == ("-3.00", "-0.10", "USD")
     assert 0 <= position["age_ms"] < 60_000
-    assert position["quote"]["bid"] == "1.09990"
+    assert (position["floating"], position["realised"], position["openers"]) == ("-3.10", "0", [])
+    assert position["user_id"] == str(id_of("trader"))
+    assert (position["quote"]["bid"], position["quote"]["close_price"]) == ("1.09990", "1.09990")
     assert position["quote"]["age_ms"] >= 0
     assert [account["account"] for account in mine["accounts"]] == ["demo"]
     assert mine["accounts"][0]["equity"] == "100000"
+
+
+async def test_position_shows_who_has_what_in_it_and_what_it_has_realised(api: Api) -> None:
+    opened = (await api.execute(order("opened-3", volume="0.30"))).json()
+    position_id = opened["fills"][0]["position_id"]
+    await open_positions(api.database, position_id)
+    body = {"client_order_id": "close-part", "volume": "0.10"}
+    closed = await api.call("trader", "POST", f"/api/trading/positions/{position_id}/close", json=body)
+    assert closed.json()["state"] == "filled", closed.json()
+
+    found = (await api.call("trader", "GET", "/api/trading/positions")).json()
+
+    position = next(each for each in found["positions"] if each["position_id"] == position_id)
+    # Two commissions of 0.35, and a dollar lost by the part that was closed.
+    assert position["realised"] == "-1.70"
+    (opener,) = position["openers"]
+    assert (opener["trade_id"], opener["username"], opener["volume"]) == (opened["id"], "trader", "0.20")
 
 
 async def test_position_without_a_quote_says_so(api: Api) -> None:

@@ -141,6 +141,13 @@ BREACHES = [
         id="a-send-without-a-claim",
     ),
     pytest.param(
+        1,
+        f"""UPDATE trade_ledger SET close_by_position_id = 7, closed_at = closed_at - interval '2 minutes'
+            WHERE id = {of("closing")}""",
+        "trade {closing}: 0.1",
+        id="a-position-closed-by-nothing",
+    ),
+    pytest.param(
         2,
         f"UPDATE send_attempts SET outcome = NULL, outcome_at = NULL WHERE trade_id = {of('rejected')}",
         "trade {rejected}: claim 1 has no answer, and its reservation is released",

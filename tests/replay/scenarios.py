@@ -1,4 +1,4 @@
-"""Trades whose histories are kept: together they pass every branch that a history can pin down."""
+"""Workflows whose histories are kept: together they pass every branch that a history can pin down."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,35 +7,58 @@ from domain.orders import OrderIntent, OrderType
 from tests.desk import Desk
 from tests.factories import lots, price
 from tests.workflows.asking import cancel
+from tests.workflows.holding import open_position
+from tests.workflows.reversing import pair, reverse
+from workflows.reversal_messages import reversal_id
+from workflows.trade_messages import workflow_id
 
 
-async def market_order_filled(desk: Desk) -> OrderIntent:
+async def market_order_filled(desk: Desk) -> str:
     intent = desk.intent()
     await desk.execute(intent)
-    return intent
+    return await _settled(desk, intent)
 
 
-async def limit_order_cancelled(desk: Desk) -> OrderIntent:
+async def limit_order_cancelled(desk: Desk) -> str:
     intent = desk.intent(order_type=OrderType.LIMIT, price=price("1.00000"))
     await desk.execute(intent)
     await cancel(desk, intent)
-    return intent
+    return await _settled(desk, intent)
 
 
-async def order_denied(desk: Desk) -> OrderIntent:
+async def order_denied(desk: Desk) -> str:
     intent = desk.intent(volume=lots("50"))
     await desk.execute(intent)
-    return intent
+    return await _settled(desk, intent)
 
 
-async def unresolved_then_filled(desk: Desk) -> OrderIntent:
+async def unresolved_then_filled(desk: Desk) -> str:
     desk.control.script("EURUSD", [AnswerLost(executed=True)])
     intent = desk.intent()
     await desk.execute(intent)
-    return intent
+    return await _settled(desk, intent)
 
 
-SCENARIOS: dict[str, Callable[[Desk], Awaitable[OrderIntent]]] = {
+async def position_reversed(desk: Desk) -> str:
+    bought, _ = await open_position(desk)
+    close, opening = pair(desk, bought)
+    await reverse(desk, close, opening)
+    return reversal_id(desk.user_id, close.client_order_id)
+
+
+async def _settled(desk: Desk, intent: OrderIntent) -> str:
+    await desk.settled(intent)
+    return workflow_id(intent.user_id, intent.client_order_id)
+
+
+# Each answers with the id of the workflow that ran.
+SCENARIOS: dict[str, Callable[[Desk], Awaitable[str]]] = {
     scenario.__name__: scenario
-    for scenario in (market_order_filled, limit_order_cancelled, order_denied, unresolved_then_filled)
+    for scenario in (
+        market_order_filled,
+        limit_order_cancelled,
+        order_denied,
+        unresolved_then_filled,
+        position_reversed,
+    )
 }

@@ -1,6 +1,6 @@
 """Running trades survive a deployment: their histories replay through the code as it is now.
 
-A change of `TradeWorkflow` that fails here would strand the trades that are open when it is deployed.
+A change of a workflow that fails here would strand those that are open when it is deployed.
 """
 
 from pathlib import Path
@@ -15,17 +15,17 @@ from temporalio.workflow import NondeterminismError
 from tests.desk import Desk
 from tests.replay.hasty import HastyTrade
 from tests.replay.scenarios import SCENARIOS
+from workflows.reversal import ReversalWorkflow
 from workflows.trade import TradeWorkflow
-from workflows.trade_messages import workflow_id
 
 pytestmark = pytest.mark.replay
 
 HISTORIES = Path(__file__).parent / "histories"
 
 
-def replayer(workflow: type) -> Replayer:
+def replayer(*workflows: type) -> Replayer:
     return Replayer(
-        workflows=[workflow],
+        workflows=workflows,
         data_converter=pydantic_data_converter,
         workflow_runner=SandboxedWorkflowRunner(),
     )
@@ -38,12 +38,10 @@ def saved(name: str) -> WorkflowHistory:
 async def test_what_just_ran_replays(desk: Desk, request: pytest.FixtureRequest) -> None:
     """Also the place where histories are written: `pytest tests/replay --save-histories`."""
     for name, scenario in SCENARIOS.items():
-        intent = await scenario(desk)
-        await desk.settled(intent)
-        handle = desk.client.get_workflow_handle(workflow_id(intent.user_id, intent.client_order_id))
+        handle = desk.client.get_workflow_handle(await scenario(desk))
         await handle.result()
         history = await handle.fetch_history()
-        await replayer(TradeWorkflow).replay_workflow(history)
+        await replayer(TradeWorkflow, ReversalWorkflow).replay_workflow(history)
         if request.config.getoption("save_histories", default=False):
             # The worker's identity names this machine and process.
             text = history.to_json().replace(desk.client.identity, "worker")
@@ -52,7 +50,7 @@ async def test_what_just_ran_replays(desk: Desk, request: pytest.FixtureRequest)
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 async def test_a_saved_history_replays(name: str) -> None:
-    await replayer(TradeWorkflow).replay_workflow(saved(name))
+    await replayer(TradeWorkflow, ReversalWorkflow).replay_workflow(saved(name))
 
 
 def test_every_saved_history_has_its_scenario() -> None:

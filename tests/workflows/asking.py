@@ -4,8 +4,10 @@ from uuid import UUID
 
 from brokers.simulator.control import Send
 from db.trades import Trade
+from db.verify import verify
 from domain.orders import Changes, OrderIntent
 from tests.desk import Desk
+from tests.waiting import until
 from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade, workflow_id
 
 
@@ -38,3 +40,20 @@ async def reservation_state(desk: Desk, intent: OrderIntent) -> str | None:
 async def event_kinds(desk: Desk, trade_id: UUID) -> list[str]:
     rows = await desk.rows("SELECT kind FROM events WHERE trade_id = :id ORDER BY id", id=trade_id)
     return [row["kind"] for row in rows]
+
+
+async def broken_laws(desk: Desk) -> list[str]:
+    """What `nexus verify` finds wrong once the broker's newest snapshot is younger than the last booking."""
+
+    async def shown() -> bool:
+        return bool(
+            await desk.scalar(
+                "SELECT max(read_at) > (SELECT max(booked_at) + interval '1 second' FROM fills)"
+                " FROM account_snapshots"
+            )
+        )
+
+    await until(shown, what="a snapshot after the last booking")
+    async with desk.engine.connect() as connection:
+        results = await verify(connection)
+    return [violation for result in results for violation in result.violations]

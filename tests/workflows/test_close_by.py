@@ -6,12 +6,11 @@ from typing import Any
 
 from brokers.simulator.faults import AnswerLost
 from db.trades import Trade
-from db.verify import verify
 from domain.orders import OrderIntent, OrderState, Side
 from tests.desk import Desk
 from tests.factories import lots, price
 from tests.waiting import until
-from tests.workflows.asking import event_kinds, reservation_state, sends_of
+from tests.workflows.asking import broken_laws, event_kinds, reservation_state, sends_of
 from tests.workflows.holding import closing, open_position
 
 
@@ -30,23 +29,6 @@ def closing_by(desk: Desk, position: Trade, partner: Trade, **changes: Any) -> O
     }
     assert position.progress.broker_order_id is not None
     return closing(desk, position.progress.broker_order_id, **{**values, **changes})
-
-
-async def broken_laws(desk: Desk) -> list[str]:
-    """What `nexus verify` finds wrong once the broker's newest snapshot is younger than the last booking."""
-
-    async def shown() -> bool:
-        return bool(
-            await desk.scalar(
-                "SELECT max(read_at) > (SELECT max(booked_at) + interval '1 second' FROM fills)"
-                " FROM account_snapshots"
-            )
-        )
-
-    await until(shown, what="a snapshot after the last booking")
-    async with desk.engine.connect() as connection:
-        results = await verify(connection)
-    return [violation for result in results for violation in result.violations]
 
 
 async def test_it_closes_the_common_lots_at_the_others_price_and_pays_the_openers(desk: Desk) -> None:
