@@ -180,6 +180,11 @@ class BrokerSettings:
             state_dir=Path(read.text("STATE_DIR", ".nexus")),
         )
 
+    @property
+    def terminal_lock(self) -> Path:
+        """Held by the one process of this machine that talks to the account's terminal."""
+        return (self.state_dir / f"terminal-{self.account_slug}.lock").absolute()
+
 
 class Environment:
     """Reads variables by name; every complaint is a `SettingsError` that names the variable."""
@@ -196,9 +201,12 @@ class Environment:
         if file is None:
             return value
         try:
-            return Path(file).read_text(encoding="utf-8").strip() or None
+            # Editors of Windows put a byte order mark before UTF-8.
+            return Path(file).read_text(encoding="utf-8-sig").strip() or None
         except OSError as error:
             raise SettingsError(f"{name}_FILE names {file}, which cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{name}_FILE names {file}, which is not text in UTF-8") from error
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self.optional(name) or default

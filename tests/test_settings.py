@@ -108,3 +108,13 @@ def test_every_secret_also_comes_from_a_file(tmp_path: Path) -> None:
     assert "SECRET_KEY_FILE" in complaint(ApiSettings.from_environ, {**API, "SECRET_KEY_FILE": str(file)})
     missing = {**COMMON, "SECRET_KEY_FILE": str(tmp_path / "nowhere")}
     assert "SECRET_KEY_FILE names" in complaint(ApiSettings.from_environ, missing)
+
+
+def test_a_file_of_a_windows_editor_is_read_and_one_that_is_no_text_named(tmp_path: Path) -> None:
+    file = tmp_path / "server"
+    environ = {**COMMON, "MT5_LOGIN": "1", "MT5_SERVER_FILE": str(file)}
+    file.write_bytes("Demo\r\n".encode("utf-8-sig"))
+    assert BrokerSettings.from_environ(environ).server == "Demo"
+
+    file.write_bytes("Demo".encode("utf-16"))
+    assert complaint(BrokerSettings.from_environ, environ).endswith("which is not text in UTF-8")
