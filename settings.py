@@ -4,6 +4,7 @@ A wrong or missing value raises `SettingsError`, whose one line names the variab
 stop. Every variable may also be given as `<NAME>_FILE`, the path of a file that holds the value.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -293,7 +294,10 @@ class Environment:
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in {"postgresql", "postgresql+asyncpg", "postgres"}:
             raise SettingsError("DATABASE_URL must begin with postgresql://")
-        return f"postgresql+asyncpg://{rest}"
+        address, mark, options = rest.partition("?")
+        # What libpq calls sslmode, the driver calls ssl; left as it is, it would be an unknown option.
+        named = [re.sub("^sslmode=", "ssl=", option) for option in options.split("&")]
+        return f"postgresql+asyncpg://{address}{mark}{'&'.join(named)}"
 
     def secret_key(self) -> bytes:
         value = self.text("SECRET_KEY").encode()
