@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from brokers.simulator.faults import AccountSwitched, AnswerLost, Fault, Hang, O
 from db.tables import MAGIC_MIN as TRADES_MAGIC_MIN
 from stack.cli import app
 from stack.errors import StackError
+from stack.secret_files import SecretFiles
+from stack.state import RunningStack, StateFolder, Urls
 from tests.brokers.terminals import LOGIN, SERVER, ZONE, mt5_broker, simulated_terminal
 
 Preflight = Callable[..., Result]
@@ -251,3 +254,24 @@ def test_without_an_environment_and_a_stack_it_says_what_is_missing(tmp_path: Pa
     words = ["preflight", "--state-dir", str(tmp_path)]
     with pytest.raises(StackError, match="MT5_LOGIN is not set, and no stack runs"):
         CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+async def test_a_running_stack_is_looked_at_without_an_environment(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    state = StateFolder(tmp_path)
+    state.make()
+    SecretFiles(state.secrets).write("terminal_password", "any")
+    SecretFiles(state.secrets).write("database_url_owner", environ["DATABASE_URL"])
+    urls = Urls(
+        api="", temporal_address="", temporal_ui="", database_owner_file=str(state.secrets / "database_url_owner")
+    )
+    port = int(environ["MT5_PATH"].rpartition(":")[2])
+    with state.locked():
+        ports = {"the simulated terminal": port}
+        state.write_run_file(RunningStack(pid=os.getpid(), urls=urls, ports=ports, pids={}))
+        words = ["preflight", "--json", "--state-dir", str(tmp_path)]
+        result = await asyncio.to_thread(CliRunner().invoke, app, words, catch_exceptions=False)
+
+    assert (result.exit_code, document(result)["card"]["account"]) == (0, LOGIN)
+    assert (tmp_path / "terminal-demo.lock").exists(), "the lock is that of the stack's own worker"
