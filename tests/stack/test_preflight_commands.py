@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,23 @@ from typer.testing import CliRunner, Result
 
 from brokers.mt5.preflight.orders import MAGIC_COUNT, MAGIC_MIN
 from brokers.simulator.control import Control
-from brokers.simulator.faults import AccountSwitched, AnswerLost, Fault, Hang, Outcome, Reject, TransportFault
+from brokers.simulator.faults import (
+    AccountSwitched,
+    AnswerLost,
+    Delay,
+    Fault,
+    Hang,
+    Outcome,
+    Reject,
+    TransportFault,
+)
 from db.tables import MAGIC_MIN as TRADES_MAGIC_MIN
 from stack.cli import app
 from stack.errors import StackError
 from stack.secret_files import SecretFiles
 from stack.state import RunningStack, StateFolder, Urls
 from tests.brokers.terminals import LOGIN, SERVER, ZONE, mt5_broker, simulated_terminal
+from tests.waiting import until
 
 Preflight = Callable[..., Result]
 
@@ -235,6 +247,26 @@ def test_a_terminal_that_hangs_ends_it_at_the_deadline(preflight: Preflight, con
     assert f"no answer within {DEADLINE_MS / 1000} s" in check(result, "four lists")["seen"]
     assert check(result, "market order")["verdict"] == "skipped"
     assert control.books().sends == ()
+
+
+async def test_an_interrupt_leaves_nothing_open(environ: dict[str, str], control: Control) -> None:
+    control.script("EURUSD", [Delay(ms=20_000)])
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "stack", "preflight"),
+        env={**os.environ, **environ, "MT5_CALL_DEADLINE_MS": "20000"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+    async def sent() -> bool:
+        return bool(control.books().positions)
+
+    await until(sent, what="the order in flight")
+    started.send_signal(signal.SIGINT)
+    told, _ = await started.communicate()
+
+    assert started.returncode != 0
+    assert b"nothing left           ok" in told
+    assert control.books().positions == ()
 
 
 async def test_it_refuses_while_a_worker_serves_the_account(

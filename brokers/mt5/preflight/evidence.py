@@ -16,6 +16,7 @@ from brokers.mt5.terminals import Reply
 Struct = Mapping[str, Any]
 
 LOOK = "look at the account by hand, under the magic number"
+LOST_MAGIC_MEND = "do not trade here with Nexus: it finds an order whose answer was lost by its magic alone"
 FENCED_MEND = (
     "this terminal has served a worker and takes orders under its lease alone: run the pre-flight before the "
     "first worker, or with --read-only"
@@ -93,7 +94,7 @@ def magic_kept(traces: Traces, *, magic: int, margin_mode: int) -> Finding:
     if traces.order is None or not traces.deals or any(record["magic"] != magic for record in needed):
         return failed(
             f"sent {magic}, found {seen or 'nothing'}",
-            mend="do not trade here with Nexus: it finds an order whose answer was lost by its magic alone",
+            mend=LOST_MAGIC_MEND,
         )
     return ok(seen)
 
@@ -120,7 +121,8 @@ def pending_order(
     seen = f"{result['retcode']} {retcode_name(result['retcode'])}, order {result['order']} at {price}"
     if listed is None:
         return failed(f"{seen}, not listed within {milliseconds:.0f} ms", mend=LOOK)
-    return ok(f"{seen}, listed after {milliseconds:.0f} ms with magic {listed['magic']}")
+    seen = f"{seen}, listed after {milliseconds:.0f} ms with magic {listed['magic']}"
+    return ok(seen) if listed["magic"] == magic else failed(f"{seen} instead of {magic}", mend=LOST_MAGIC_MEND)
 
 
 def cancelled(reply: Reply, *, listed: Struct | None, past: Struct | None) -> Finding:

@@ -161,6 +161,12 @@ def test_a_magic_that_is_lost_fails() -> None:
     assert failed_for(evidence.magic_kept(bare, magic=8, margin_mode=0), "0 on the deal")
 
 
+@pytest.mark.parametrize(("stored", "fails"), [(9, False), (0, True)])
+def test_a_pending_order_has_to_keep_its_magic(stored: int, *, fails: bool) -> None:
+    finding = evidence.pending_order(result(10008), magic=9, price=1.0, listed={"magic": stored}, milliseconds=1)
+    assert failed_for(finding, "with magic 0 instead of 9") == fails
+
+
 def test_a_close_is_judged_by_the_deal_of_its_position() -> None:
     out = {"ticket": 9, "entry": 1, "magic": 0, "position_id": 5}
     told = evidence.close(result(10009), magic=8, identifier=5, deals=[{"entry": 0}, out])
