@@ -4,6 +4,7 @@ A wrong or missing value raises `SettingsError`, whose one line names the variab
 stop. Every variable may also be given as `<NAME>_FILE`, the path of a file that holds the value.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -180,6 +181,11 @@ class BrokerSettings:
             state_dir=Path(read.text("STATE_DIR", ".nexus")),
         )
 
+    @property
+    def terminal_lock(self) -> Path:
+        """Held by the one process of this machine that talks to the account's terminal."""
+        return (self.state_dir / f"terminal-{self.account_slug}.lock").absolute()
+
 
 class Environment:
     """Reads variables by name; every complaint is a `SettingsError` that names the variable."""
@@ -196,9 +202,12 @@ class Environment:
         if file is None:
             return value
         try:
-            return Path(file).read_text(encoding="utf-8").strip() or None
+            # Editors of Windows put a byte order mark before UTF-8.
+            return Path(file).read_text(encoding="utf-8-sig").strip() or None
         except OSError as error:
             raise SettingsError(f"{name}_FILE names {file}, which cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{name}_FILE names {file}, which is not text in UTF-8") from error
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self.optional(name) or default
@@ -285,7 +294,10 @@ class Environment:
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in {"postgresql", "postgresql+asyncpg", "postgres"}:
             raise SettingsError("DATABASE_URL must begin with postgresql://")
-        return f"postgresql+asyncpg://{rest}"
+        address, mark, options = rest.partition("?")
+        # What libpq calls sslmode, the driver calls ssl; left as it is, it would be an unknown option.
+        named = [re.sub("^sslmode=", "ssl=", option) for option in options.split("&")]
+        return f"postgresql+asyncpg://{address}{mark}{'&'.join(named)}"
 
     def secret_key(self) -> bytes:
         value = self.text("SECRET_KEY").encode()

@@ -91,7 +91,7 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
         server=settings.server,
         server_zone=settings.server_zone,
         call_deadline=settings.call_deadline,
-        lock_file=settings.state_dir / f"terminal-{account.slug}.lock",
+        lock_file=settings.terminal_lock,
         lease_number=lease.number,
     )
     # Renewed while it attaches, too: a terminal may take longer to start than a lease lasts.
@@ -177,11 +177,14 @@ async def first_of(keeping: asyncio.Task[None], stopping: asyncio.Event) -> None
 async def serve(role: str) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)
+    for number in numbers:
         try:
             loop.add_signal_handler(number, stopping.set)
         except NotImplementedError:
-            # Windows has no signal handlers on its loop; there the service wrapper's Ctrl-C raises instead.
+            # The loop of Windows takes none; the Ctrl-C of a service's wrapper comes this way and wakes the loop.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
     if role == "pipeline":
         await run_pipeline(PipelineSettings.from_environ(os.environ), stopping)

@@ -35,7 +35,7 @@ from db.users import NewUser, Role, add_user
 from domain.orders import OrderIntent, OrderState, OrderType, TimeInForce
 from domain.positions import MarginMode
 from domain.trades import TradeProgress
-from stack.programs import ACCOUNT_CURRENCY, ACCOUNT_LEVERAGE, TERMINAL_LOGIN, TERMINAL_SERVER, TERMINAL_ZONE
+from stack.demo_account import ACCOUNT_CURRENCY, ACCOUNT_LEVERAGE, TERMINAL_LOGIN, TERMINAL_SERVER, TERMINAL_ZONE
 from workflows.trade_messages import trade_id, workflow_id
 
 CALL_DEADLINE = timedelta(seconds=10)

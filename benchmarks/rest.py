@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from benchmarks.embedded import Embedded
 from benchmarks.waiting import until
 from benchmarks.ways import BenchFailed, MarketOrder
-from stack.programs import ACCOUNT
+from stack.demo_account import ACCOUNT
 from stack.rest import find_caller
 
 

@@ -5,16 +5,7 @@ import sys
 import typer
 
 from settings import SettingsError
-from stack import (
-    chaos_commands,
-    contract_commands,
-    demo,
-    sim_commands,
-    stack_commands,
-    trading_commands,
-    user_commands,
-    verification,
-)
+from stack import contract_commands, preflight_commands, sim_commands, trading_commands, verification
 from stack.errors import StackError
 
 app = typer.Typer(
@@ -24,14 +15,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(stack_commands.app)
 app.add_typer(trading_commands.app)
 app.add_typer(verification.app)
-app.add_typer(demo.app)
-app.add_typer(user_commands.app, name="user")
+app.add_typer(preflight_commands.app)
 app.add_typer(contract_commands.app, name="contracts")
 app.add_typer(sim_commands.app, name="sim")
-app.add_typer(chaos_commands.app)
+if sys.platform != "win32":
+    # The embedded stack needs what Windows lacks; what speaks to a terminal or to books works there too.
+    from stack import chaos_commands, demo, stack_commands, user_commands
+
+    app.add_typer(stack_commands.app)
+    app.add_typer(demo.app)
+    app.add_typer(user_commands.app, name="user")
+    app.add_typer(chaos_commands.app)
 
 
 def main() -> None:

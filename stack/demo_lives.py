@@ -20,8 +20,8 @@ from brokers.simulator.client import TerminalError
 from brokers.simulator.control import Control, ControlRefused
 from brokers.simulator.faults import Reject
 from domain.orders import OrderState, OrderType, Side
+from stack.demo_account import ACCOUNT
 from stack.errors import StackError
-from stack.programs import ACCOUNT
 
 VOLUME = "0.10"
 TOO_MUCH = "99.00"

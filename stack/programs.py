@@ -11,6 +11,14 @@ from pathlib import Path
 import httpx
 
 from domain.positions import MarginMode
+from stack.demo_account import (
+    ACCOUNT,
+    ACCOUNT_CURRENCY,
+    ACCOUNT_LEVERAGE,
+    TERMINAL_LOGIN,
+    TERMINAL_SERVER,
+    TERMINAL_ZONE,
+)
 from stack.postgres import Postgres, accepts_connections, says_ready
 from stack.secret_files import SecretFiles
 from stack.state import CHECKOUT, StateFolder
@@ -19,12 +27,6 @@ from stack.temporal import is_serving, server_command
 
 DATABASE = "nexus"
 DATABASE_ROLES = ("owner", "api", "pipeline", "broker", "sealer")
-ACCOUNT = "demo"
-TERMINAL_LOGIN = 50001
-TERMINAL_SERVER = "Simulated-Demo"
-TERMINAL_ZONE = "Europe/Athens"
-ACCOUNT_CURRENCY = "USD"
-ACCOUNT_LEVERAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)

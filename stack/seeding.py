@@ -13,14 +13,8 @@ from db.seed import ACTOR, NewAccount, let_trade, seed_account
 from db.users import NewUser, Role, add_user, find_credentials
 from domain.positions import MarginMode
 from settings import Environment
-from stack.programs import (
-    ACCOUNT,
-    ACCOUNT_CURRENCY,
-    ACCOUNT_LEVERAGE,
-    TERMINAL_LOGIN,
-    TERMINAL_SERVER,
-    Plan,
-)
+from stack.demo_account import ACCOUNT, ACCOUNT_CURRENCY, ACCOUNT_LEVERAGE, TERMINAL_LOGIN, TERMINAL_SERVER
+from stack.programs import Plan
 from stack.rest import DEMO_TRADER, DEMO_TRADER_SECRET
 
 ADMIN = "admin"

@@ -1,14 +1,18 @@
 """Where the embedded stack keeps things on disk, and the lock that allows one stack per folder."""
 
-import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stack.errors import StackError
+
+if sys.platform != "win32":
+    # No embedded stack runs on Windows, so there is no folder of one to lock.
+    import fcntl
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 

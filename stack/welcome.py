@@ -10,9 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from stack.demo_account import ACCOUNT, ACCOUNT_CURRENCY
 from stack.errors import StackError
 from stack.logs import Foreground
-from stack.programs import ACCOUNT, ACCOUNT_CURRENCY, Plan
+from stack.programs import Plan
 from stack.rest import DEMO_TRADER, DEMO_TRADER_SECRET, log_in
 from stack.seeding import Credential
 

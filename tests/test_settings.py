@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from temporalio.client import TLSConfig
 
 from settings import ApiSettings, BrokerSettings, PipelineSettings, Profile, SettingsError
 
@@ -108,3 +109,54 @@ def test_every_secret_also_comes_from_a_file(tmp_path: Path) -> None:
     assert "SECRET_KEY_FILE" in complaint(ApiSettings.from_environ, {**API, "SECRET_KEY_FILE": str(file)})
     missing = {**COMMON, "SECRET_KEY_FILE": str(tmp_path / "nowhere")}
     assert "SECRET_KEY_FILE names" in complaint(ApiSettings.from_environ, missing)
+
+
+def test_a_file_of_a_windows_editor_is_read_and_one_that_is_no_text_named(tmp_path: Path) -> None:
+    file = tmp_path / "server"
+    environ = {**COMMON, "MT5_LOGIN": "1", "MT5_SERVER_FILE": str(file)}
+    file.write_bytes("Demo\r\n".encode("utf-8-sig"))
+    assert BrokerSettings.from_environ(environ).server == "Demo"
+
+    file.write_bytes("Demo".encode("utf-16"))
+    assert complaint(BrokerSettings.from_environ, environ).endswith("which is not text in UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ("?sslmode=verify-full", "?ssl=verify-full"),
+        ("?ssl=require&x=sslmode=y", "?ssl=require&x=sslmode=y"),
+        ("", ""),
+    ],
+)
+def test_tls_to_the_database_is_asked_for_as_libpq_or_the_driver_says(given: str, options: str) -> None:
+    settings = PipelineSettings.from_environ({"DATABASE_URL": f"postgresql://u:p@db/nexus{given}"})
+    assert settings.database_url == f"postgresql+asyncpg://u:p@db/nexus{options}"
+
+
+def test_temporal_is_reached_by_key_or_by_certificates_as_the_environment_says(tmp_path: Path) -> None:
+    def options(**environ: str) -> tuple[object, object]:
+        settings = PipelineSettings.from_environ({**COMMON, **environ}).temporal
+        told = settings.connect_options()
+        return told["api_key"], told["tls"]
+
+    assert options() == (None, False)
+    key = tmp_path / "key"
+    key.write_text("secret\n")
+    assert options(TEMPORAL_API_KEY_FILE=str(key)) == ("secret", True)
+
+    files = {}
+    for name in ("TEMPORAL_TLS_CA", "TEMPORAL_TLS_CERT", "TEMPORAL_TLS_KEY"):
+        (tmp_path / name).write_bytes(name.encode())
+        files[f"{name}_FILE"] = str(tmp_path / name)
+    assert options(**files) == (
+        None,
+        TLSConfig(
+            server_root_ca_cert=b"TEMPORAL_TLS_CA",
+            client_cert=b"TEMPORAL_TLS_CERT",
+            client_private_key=b"TEMPORAL_TLS_KEY",
+        ),
+    )
+    assert complaint(PipelineSettings.from_environ, {**COMMON, "TEMPORAL_TLS_KEY_FILE": "/nowhere"}) == (
+        "TEMPORAL_TLS_KEY_FILE names /nowhere, which is no file"
+    )

@@ -80,6 +80,21 @@ class PositionKind(IntEnum):
     SELL = 1
 
 
+class DealEntry(IntEnum):
+    IN = 0
+    OUT = 1
+    INOUT = 2
+    OUT_BY = 3
+
+
+class AccountMode(IntEnum):
+    """Of `account_info().trade_mode`."""
+
+    DEMO = 0
+    CONTEST = 1
+    REAL = 2
+
+
 class MarginModeNumber(IntEnum):
     RETAIL_NETTING = 0
     EXCHANGE = 1

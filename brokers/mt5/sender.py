@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from brokers.mt5.frames import Frames, encode
+from brokers.mt5.job import die_together
 from brokers.mt5.terminal_lock import CHILD_MODULE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CHUNK = 1 << 20
+# Windows knows no sessions of this kind; there a group of its own is what an interrupt does not reach.
+if sys.platform == "win32":
+    NEW_PROCESS_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP
+else:
+    NEW_PROCESS_GROUP = 0
 # A killed process is gone at once, unless the kernel itself is stuck in a call for it.
 REAP_SECONDS = 10.0
 
@@ -60,21 +67,24 @@ class Sender:
         self._asking = asyncio.Lock()
 
     @classmethod
-    async def spawn(cls, terminal: str, lock_file: Path) -> "Sender":
+    async def spawn(cls, terminal: str, lock_file: Path, *, module: str = CHILD_MODULE) -> "Sender":
         paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            CHILD_MODULE,
+            module,
             terminal,
             str(os.getpid()),
             str(lock_file),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            # An interrupt typed at the keyboard is for the worker, which lets a send in flight end.
+            # An interrupt typed at the keyboard, or sent by the wrapper of a Windows service, is for the worker,
+            # which lets a send in flight end.
             start_new_session=True,
+            creationflags=NEW_PROCESS_GROUP,
         )
+        die_together(process.pid)
         return cls(process)
 
     @property

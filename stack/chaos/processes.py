@@ -26,10 +26,11 @@ from stack import programs
 from stack.chaos.judgement import Judgement
 from stack.chaos.kills import Kill
 from stack.chaos.verdicts import Violation
+from stack.demo_account import ACCOUNT
 from stack.errors import StackError
 from stack.launcher import start_all
 from stack.logs import Foreground
-from stack.programs import ACCOUNT, Plan, Ports
+from stack.programs import Plan, Ports
 from stack.rest import DEMO_TRADER, DEMO_TRADER_SECRET
 from stack.scratch import free_port
 from stack.state import StateFolder

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from stack.cli import app, main
 
-COMMANDS = ("up", "down", "status", "trade", "trades", "positions", "stuck", "verify")
+COMMANDS = ("up", "down", "status", "preflight", "trade", "trades", "positions", "stuck", "verify")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "user", "contracts"])
