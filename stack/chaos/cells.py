@@ -11,13 +11,14 @@ from brokers.simulator.faults import Event, TransportFault, ViewFault
 
 
 class Step(StrEnum):
-    """As the activities are named; `close` is a submit that closes a position, `feed` one round of `follow`."""
+    """As the activities are named; `close` and `close_by` are submits that close, `feed` one round of `follow`."""
 
     ACCEPT = "accept"
     RESERVE = "reserve"
     REFRESH = "refresh"
     SUBMIT = "submit"
     CLOSE = "close"
+    CLOSE_BY = "close_by"
     GIVE_UP_SENDING = "give_up_sending"
     SEARCH = "search"
     DECIDE = "decide"
@@ -51,8 +52,9 @@ class CallBlow(StrEnum):
     WRONG_ANSWER = "wrong answer"
 
 
-AT_BROKER = frozenset({Step.REFRESH, Step.SUBMIT, Step.CLOSE, Step.SEARCH, Step.FEED, Step.CANCEL, Step.MODIFY})
-SENDING = frozenset({Step.SUBMIT, Step.CLOSE, Step.CANCEL, Step.MODIFY})
+SUBMITS = frozenset({Step.SUBMIT, Step.CLOSE, Step.CLOSE_BY})
+SENDING = SUBMITS | {Step.CANCEL, Step.MODIFY}
+AT_BROKER = SENDING | {Step.REFRESH, Step.SEARCH, Step.FEED}
 # A feed has no workflow of a trade behind it.
 NO_WORKFLOW = frozenset({Blow.RESET, Blow.DUPLICATE})
 # A person's word is in the books alone; where they are put back it has to be said again.

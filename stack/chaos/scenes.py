@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from brokers.simulator import constants as mt5
 from brokers.simulator.faults import AnswerLost, Fault, HistoryLag, ListGap, Placed
 from brokers.simulator.scripts import ANY_SYMBOL
 from domain.money import Lots, Price
@@ -56,26 +57,27 @@ class Story:
         step = cell.step
         if cell.fault in NEEDS_A_POSITION or self._world.rng.random() < PRELUDE_SHARE:
             await self._open_position()
-        match step:
-            case Step.ACCEPT | Step.RESERVE | Step.SUBMIT | Step.SETTLE:
-                self._arm()
-                self._start(self._varied())
-            case Step.REFRESH:
-                await self._with_old_data()
-            case Step.CLOSE:
-                await self._closing()
-            case Step.SEARCH:
-                self._befall(AnswerLost(executed=self._coin()))
-                self._arm()
-                self._start(self._varied())
-            case Step.GIVE_UP_SENDING:
-                await self._without_a_sender()
-            case Step.DECIDE:
-                await self._decided()
-            case Step.FEED | Step.READ_PROGRESS:
-                await self._filled_later()
-            case Step.CANCEL | Step.MODIFY:
-                await self._commanded(step)
+        scenes: dict[Step, Callable[[], Awaitable[None]]] = {
+            Step.REFRESH: self._with_old_data,
+            Step.CLOSE: self._closing,
+            Step.CLOSE_BY: self._closing_by,
+            Step.SEARCH: self._unanswered,
+            Step.GIVE_UP_SENDING: self._without_a_sender,
+            Step.DECIDE: self._decided,
+            Step.FEED: self._filled_later,
+            Step.READ_PROGRESS: self._filled_later,
+            Step.CANCEL: self._cancelled,
+            Step.MODIFY: self._modified,
+        }
+        await scenes.get(step, self._plain)()
+
+    async def _plain(self) -> None:
+        self._arm()
+        self._start(self._varied())
+
+    async def _unanswered(self) -> None:
+        self._befall(AnswerLost(executed=self._coin()))
+        await self._plain()
 
     @property
     def open(self) -> list[Execution]:
@@ -116,6 +118,25 @@ class Story:
         if self._coin():
             # A second close of the same position, by somebody who did not know of the first.
             self._start(self._intent(side=Side.SELL, volume=Lots(lots), position_id=positions[0].identifier))
+
+    async def _closing_by(self) -> None:
+        """Two opposite positions, one closed by the other; where accounts net there are no two."""
+        for side in (Side.BUY, Side.SELL):
+            opened = self._start(self._intent(side=side))
+            await self._until(lambda opened=opened: opened.closed, within_seconds=PRELUDE_SECONDS)
+        positions = [p for p in self._world.side.terminal.books.positions.values() if p.symbol == SYMBOL]
+        bought = next((p for p in positions if p.type == mt5.POSITION_TYPE_BUY), None)
+        sold = next((p for p in positions if p.type == mt5.POSITION_TYPE_SELL), None)
+        self._arm()
+        if bought is None or sold is None:
+            self._start(self._intent())
+            return
+        closing = {"side": Side.SELL, "position_id": bought.identifier}
+        lots = Lots(min(bought.lots, sold.lots))
+        self._start(self._intent(**closing, volume=lots, close_by_position_id=sold.identifier))
+        if self._coin():
+            # Somebody else closes the same position at the same time.
+            self._start(self._intent(**closing, volume=Lots(bought.lots)))
 
     async def _without_a_sender(self) -> None:
         """The worker dies as it takes the order, so that its submit ends without an answer."""
@@ -159,24 +180,35 @@ class Story:
         self._arm()
         self._start(self._intent(volume=Lots(Decimal("0.60"))))
 
-    async def _commanded(self, step: Step) -> None:
-        resting = self._start(self._resting())
-        await self._until(lambda: "opened" in resting.answers or resting.closed, within_seconds=PRELUDE_SECONDS)
-        await self._until(lambda: False, within_seconds=RESTING_SECONDS)
-        self._arm()
-        command = CancelTrade(key="c", requested_by=self._user_id, body_hash="c")
-        if step is Step.MODIFY:
-            changes = Changes(stop_loss=Price(Decimal("1.00000")))
-            levels = ModifyTrade(key="m", requested_by=self._user_id, body_hash="m", changes=changes)
-            self._world.temporal.update(resting, "modify", "modify-m", levels)
-            await self._until(lambda: "modify-m" in resting.answers, within_seconds=90.0)
-        elif self._coin():
+    async def _cancelled(self) -> None:
+        resting = await self._rested()
+        if self._coin():
             # A fill that races the cancel.
             bid = Decimal("1.04000")
             self._world.clock.call_later(
                 self._world.rng.random() * 0.05,
                 lambda: self._world.side.terminal.on_tick(SYMBOL, bid, bid + Decimal("0.00010")),
             )
+        self._cancel(resting)
+
+    async def _modified(self) -> None:
+        resting = await self._rested()
+        changes = Changes(stop_loss=Price(Decimal("1.00000")))
+        levels = ModifyTrade(key="m", requested_by=self._user_id, body_hash="m", changes=changes)
+        self._world.temporal.update(resting, "modify", "modify-m", levels)
+        await self._until(lambda: "modify-m" in resting.answers, within_seconds=90.0)
+        self._cancel(resting)
+
+    async def _rested(self) -> Execution:
+        """An order far from the market, which works when the blow is armed."""
+        resting = self._start(self._intent(order_type=OrderType.LIMIT, price=Price(Decimal("1.05000"))))
+        await self._until(lambda: "opened" in resting.answers or resting.closed, within_seconds=PRELUDE_SECONDS)
+        await self._until(lambda: False, within_seconds=RESTING_SECONDS)
+        self._arm()
+        return resting
+
+    def _cancel(self, resting: Execution) -> None:
+        command = CancelTrade(key="c", requested_by=self._user_id, body_hash="c")
         self._world.temporal.update(resting, "cancel", "cancel-c", command)
 
     def _start(self, intent: OrderIntent) -> Execution:
@@ -203,9 +235,6 @@ class Story:
                 expires_at=self._world.clock.now() + timedelta(seconds=90),
             )
         return intent
-
-    def _resting(self) -> OrderIntent:
-        return self._intent(order_type=OrderType.LIMIT, price=Price(Decimal("1.05000")))
 
     def _intent(self, **changes: Any) -> OrderIntent:
         self._number += 1

@@ -49,9 +49,14 @@ class Truth:
 def truth_of(magic: int, orders: Sequence[Order], deals: Sequence[Deal]) -> Truth:
     own = tuple(order for order in orders if order.magic == magic and order.reason not in BROKERS_OWN)
     tickets = {order.ticket for order in own}
+    partners = {order.ticket: order.position_by_id for order in own}
     executed: dict[int, Decimal] = {}
     busted = False
     for deal in deals:
+        # Closing one position by another makes a deal on each; the lots are those of the first.
+        partner = partners.get(deal.order_ticket)
+        if partner and deal.position_id == partner:
+            continue
         if deal.order_ticket in tickets and deal.type in TRADE_TYPES | BUSTED_TYPES:
             executed[deal.order_ticket] = executed.get(deal.order_ticket, Decimal(0)) + deal.lots
             busted |= deal.type in BUSTED_TYPES
