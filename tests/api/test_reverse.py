@@ -104,6 +104,26 @@ async def test_202_while_the_close_is_not_decided_and_201_once_both_are(api: Api
     assert (await reverse(api, position_id, body)).json()["state"] == "done"
 
 
+async def test_nothing_is_opened_if_another_order_takes_its_id_meanwhile(api: Api) -> None:
+    position_id = await opened(api, "to-reverse-8")
+    body = {"client_order_id": "reverse-8", "wait_ms": 0}
+    api.broker.open_for_business.clear()
+    try:
+        assert (await reverse(api, position_id, body)).json()["state"] == "closing"
+        await api.execute(order("reverse-8.open", wait_ms=0))
+    finally:
+        api.broker.open_for_business.set()
+
+    async def closed() -> bool:
+        return bool((await reverse(api, position_id, body)).json()["closing"]["state"] == "filled")
+
+    await until(closed, what="the close to be filled")
+    answer = await reverse(api, position_id, {**body, "wait_ms": 5_000})
+    pair = answer.json()
+    assert (answer.status_code, pair["state"], pair["reason"]) == (201, "not_opened", "opening_id_taken")
+    assert pair["opening"] is None
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
