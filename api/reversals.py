@@ -23,7 +23,7 @@ from db.intake import Intake, IntakeQuestion
 from db.trade_views import read_trade
 from domain.errors import IntentConflict, PositionNotFound
 from domain.orders import OrderState
-from domain.reversals import ReversalState, Standing, standing
+from domain.reversals import OPENING_ID_TAKEN, ReversalState, Standing, standing
 from workflows.reversal_messages import ReversalInput, opening_order_id, reversal_id
 from workflows.trade_messages import TradeInput, trade_id, workflow_id
 
@@ -35,7 +35,8 @@ _KEY_MAX = 64 - len(opening_order_id(""))
 class Reversal(View):
     """Both trades. `state` is `done` once the opening order is decided, and its own state says how.
 
-    `reason` says why nothing is opened: `close_` and the state in which the close ended, or `deadline_passed`.
+    `reason` says why nothing is opened: `close_` and the state in which the close ended, `deadline_passed`, or
+    `opening_id_taken` by another order that came first.
     """
 
     state: ReversalState
@@ -75,8 +76,9 @@ class _Asked:
         return opening_order_id(self.key)
 
     @property
-    def opening_id(self) -> UUID:
-        return trade_id(self.question.user_id, self.opening_key)
+    def trade_ids(self) -> tuple[UUID, UUID]:
+        """Of the closing trade and the opening one."""
+        return self.question.trade_id, trade_id(self.question.user_id, self.opening_key)
 
     @property
     def open_by(self) -> datetime:
@@ -128,7 +130,8 @@ async def reverse_position(
         reversal = _reversal(intake, asked)
         hashes = asked.hashes(reversal.closing.account_slug)
         # Before anything is closed: the opening order may not find its id taken.
-        await _read(connected, asked, hashes)
+        if (await _read(connected, asked, hashes)).standing.reason == OPENING_ID_TAKEN:
+            raise IntentConflict(asked.opening_key)
         await start_and_wait(connected.temporal, reversal, wait_seconds=asked.wait_seconds)
         return await _decided(connected, asked, hashes, fallback=reversal)
     # The first pair answers, however its account or position look by now.
@@ -158,7 +161,7 @@ def _reversal(intake: Intake, asked: _Asked) -> ReversalInput:
         received_at=asked.received_at,
     )
     behind = replace(
-        receipt, trade_id=asked.opening_id, client_order_id=asked.opening_key, body_hash=hashes.opening
+        receipt, trade_id=asked.trade_ids[1], client_order_id=asked.opening_key, body_hash=hashes.opening
     )
     close_order = closing_body(closing, position_id=asked.position_id, position=position)
     return ReversalInput(
@@ -213,9 +216,13 @@ class _Known:
 
 
 async def _read(connected: Connections, asked: _Asked, hashes: _Hashes) -> _Known:
-    """Both trades; raises IntentConflict if either belongs to something else."""
-    closing = await _trade(connected, asked, asked.question.trade_id, body_hash=hashes.closing)
-    opening = await _trade(connected, asked, asked.opening_id, body_hash=hashes.opening)
+    """Both trades; raises IntentConflict if the id belongs to something else."""
+    closing, opening = [await _trade(connected, asked, wanted) for wanted in asked.trade_ids]
+    if closing is not None and closing["body_hash"] != hashes.closing:
+        raise IntentConflict(asked.key)
+    if opening is not None and opening["body_hash"] != hashes.opening:
+        taken = Standing(state=ReversalState.NOT_OPENED, reason=OPENING_ID_TAKEN)
+        return _Known(closing=closing, opening=None, standing=taken)
     return _Known(
         closing=closing,
         opening=opening,
@@ -228,9 +235,6 @@ async def _read(connected: Connections, asked: _Asked, hashes: _Hashes) -> _Know
     )
 
 
-async def _trade(connected: Connections, asked: _Asked, wanted: UUID, *, body_hash: str) -> dict[str, Any] | None:
+async def _trade(connected: Connections, asked: _Asked, wanted: UUID) -> dict[str, Any] | None:
     user_id = asked.question.user_id
-    row = await connected.books.read(lambda connection: read_trade(connection, wanted, user_id=user_id))
-    if row is not None and row["body_hash"] != body_hash:
-        raise IntentConflict(row["client_order_id"])
-    return row
+    return await connected.books.read(lambda connection: read_trade(connection, wanted, user_id=user_id))

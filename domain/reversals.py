@@ -11,6 +11,8 @@ from enum import StrEnum
 from domain.orders import FINAL_STATES, OrderState
 
 DEADLINE_PASSED = "deadline_passed"
+# Another order came to the id of the opening one first.
+OPENING_ID_TAKEN = "opening_id_taken"
 
 
 class ReversalState(StrEnum):

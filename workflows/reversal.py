@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError, is
 
 with workflow.unsafe.imports_passed_through():
     from activities.feed import FeedActivities, FollowAccount
-    from domain.reversals import DEADLINE_PASSED, refusal_to_open
+    from domain.reversals import DEADLINE_PASSED, OPENING_ID_TAKEN, refusal_to_open
     from workflows.queues import broker_queue
     from workflows.retries import BROKER_REPEATABLE, at_broker
     from workflows.reversal_messages import ReversalAck, ReversalInput
@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
 _START_MARGIN = timedelta(seconds=1)
 _LEAST_TIMER = timedelta(milliseconds=1)
 
-ID_TAKEN = "client_order_id_taken"
+CLOSING_ID_TAKEN = "closing_id_taken"
 CLOSE_FAILED = "close_failed"
 
 
@@ -54,7 +54,7 @@ class ReversalWorkflow:
         try:
             trade = await self._start(closing)
         except WorkflowAlreadyStartedError:
-            return ID_TAKEN
+            return CLOSING_ID_TAKEN
         try:
             # A close without an end by the deadline goes on by itself; nothing is opened behind it any more.
             wait = max(self._open_by - workflow.now(), _LEAST_TIMER)
@@ -66,7 +66,7 @@ class ReversalWorkflow:
             return CLOSE_FAILED
         ack: TradeAck = trade.result()
         if ack.body_hash != closing.intent.body_hash:
-            return ID_TAKEN
+            return CLOSING_ID_TAKEN
         return refusal_to_open(ack.state, now=workflow.now(), open_by=self._open_by)
 
     async def _show_the_close(self, closing: TradeInput) -> None:
@@ -91,7 +91,7 @@ class ReversalWorkflow:
             # It goes on without us, so its end is not waited for.
             _ = await self._start(opening)
         except WorkflowAlreadyStartedError:
-            return ID_TAKEN
+            return OPENING_ID_TAKEN
         return None
 
     async def _start(self, trade: TradeInput) -> "workflow.ChildWorkflowHandle[TradeWorkflow, TradeAck]":
