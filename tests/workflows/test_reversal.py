@@ -17,7 +17,7 @@ from domain.errors import TradeNotFound
 from domain.limits import LimitName
 from domain.orders import OrderIntent, OrderState, TimeInForce
 from domain.positions import MarginMode
-from tests.databases import Database
+from stack.scratch import Database
 from tests.desk import Desk, open_desk
 from tests.factories import lots
 from tests.waiting import until
