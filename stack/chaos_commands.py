@@ -26,7 +26,7 @@ app = typer.Typer()
 def chaos(
     *,
     seed: Annotated[int, typer.Option(min=0, help="The first seed; the same seed is the same run.")] = 0,
-    runs: Annotated[int, typer.Option(min=1, help="How many seeds, one after the other.")] = 330,
+    runs: Annotated[int, typer.Option(min=1, help="How many seeds, one after the other.")] = 387,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one per core")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the matrix to this Markdown file.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show every step of each run; for few runs.")] = False,

@@ -15,7 +15,7 @@ from db.tables import account_users, broker_accounts, broker_positions, metadata
 from db.users import NewUser, Role, add_user, set_enabled
 from domain.instruments import Execution, Filling, Instrument, TradeMode
 from domain.money import Currency, Lots
-from domain.orders import OrderType, Quote, Side
+from domain.orders import OrderType, Quote, Side, magic_of
 from domain.positions import BrokerPosition
 from stack.scratch import Database
 from tests.api.broker import ASK, BID
@@ -128,6 +128,7 @@ async def _own(connection: AsyncConnection, position_id: int, owner: str) -> Non
             client_order_id=f"opener-{position_id}",
             body_hash="-",
             workflow_id=f"opener-{position_id}",
+            magic=magic_of(id_of(f"opener-{position_id}")),
             symbol="EURUSD",
             side="buy",
             order_type="market",

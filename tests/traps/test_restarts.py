@@ -14,7 +14,7 @@ from tests.activities.feeding import ReadBroker, make_feed
 from tests.db.books import Books
 from tests.factories import NOW, make_exit, make_fill, make_position
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 async def play(books: Database, cell: Cell, *, rounds: int = ROUNDS) -> list[tuple[str, ...]]:
