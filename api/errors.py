@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -96,6 +97,14 @@ def pipeline_unavailable() -> Problem:
         "the workflow server did not confirm in time; send the same request again, under the same id",
         retry=Retry.AFTER,
     )
+
+
+def trade_forgotten(trade_id: UUID) -> Problem:
+    detail = (
+        f"trade {trade_id} was carried out before, and the books do not have it: they may have been put back; "
+        "nothing was sent now, and an operator has to reset its workflow"
+    )
+    return Problem(503, "trade_forgotten", detail, retry=Retry.UNSAFE)
 
 
 def database_unavailable() -> Problem:

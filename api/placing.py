@@ -9,7 +9,7 @@ from fastapi import Response
 from api import views
 from api.connections import Connections
 from api.dependencies import refuse_viewers, shut_out
-from api.errors import FieldFault, invalid
+from api.errors import FieldFault, invalid, trade_forgotten
 from api.intents import Receipt
 from api.starts import join_and_wait, start_and_wait
 from db.intake import Account, Intake, IntakeQuestion, read_intake
@@ -91,7 +91,8 @@ async def _answer(
     row = await connected.books.read(lambda connection: read_trade(connection, wanted, user_id=user_id))
     headers = {"Location": connected.links.trade(wanted)}
     if row is None:
-        assert fallback is not None, "a trade that was decided is in the books, and stays there"
+        if fallback is None:
+            raise trade_forgotten(wanted)
         view = views.Trade.of_intent(
             fallback.intent,
             account=fallback.account_slug,
