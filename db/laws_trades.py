@@ -197,7 +197,8 @@ DURABLE = Law(
              'though its state is not final'),
             (t.closed_at IS NOT NULL AND r.state = 'held', 'though its reservation is held'),
             (t.closed_at IS NULL AND r.state <> 'held', 'though its reservation is ' || r.state),
-            (t.state IN ('working', 'partially_filled', 'filled', 'unresolved') AND r.trade_id IS NULL,
+            (t.state IN ('working', 'partially_filled', 'filled', 'unresolved') AND r.trade_id IS NULL
+             AND NOT EXISTS (SELECT FROM alerts a WHERE a.trade_id = t.id AND a.kind = 'unclaimed_fill'),
              'without a reservation'),
             (t.state IN ('working', 'partially_filled', 'filled') AND t.broker_order_id IS NULL,
              'without the number of its order'),

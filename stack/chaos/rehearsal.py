@@ -232,6 +232,10 @@ class Rehearsal:
                 host.process.alive = False
             await self._bury()
             await self._database.put_back()
+            # As docs/decisions/0006 asks of an operator: what had ended meanwhile is carried out again.
+            for execution in list(self._world.temporal.executions.values()):
+                if execution.closed:
+                    self._world.temporal.reset(execution)
 
     def _open_pipeline(self) -> None:
         self._world.hosts.append(PipelineHost(self._world, next(self._host_numbers)))

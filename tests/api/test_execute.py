@@ -53,12 +53,12 @@ async def test_order_over_a_limit_is_a_denied_trade_with_its_reasons(api: Api) -
 
 async def test_a_trade_that_ended_before_the_books_were_put_back_is_named_and_not_sent_again(api: Api) -> None:
     ended = await api.temporal.start_workflow(
-        "TradeWorkflow", id=f"trade-{id_of('trader')}-forgotten-1", task_queue="nobody-polls-this"
+        "TradeWorkflow", id=f"trade-{id_of('trader')}-put-back-1", task_queue="nobody-polls-this"
     )
     await ended.terminate()
     before = await count_rows(api.database.engine("owner"))
 
-    answer = await api.execute(order("forgotten-1"))
+    answer = await api.execute(order("put-back-1"))
 
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem["retry"]) == (503, "trade_forgotten", "unsafe")
