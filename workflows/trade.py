@@ -195,8 +195,10 @@ class TradeWorkflow:
         progress = self._known()
         while progress.state is OrderState.PENDING:
             options = at_broker(SUBMIT, queue=self._queue, summary=f"send {self._intent}")
-            # No sender by the deadline means that the broker is out of reach, and nothing has left.
-            options["schedule_to_start_timeout"] = max(self._intent.submit_by - workflow.now(), _START_MARGIN)
+            # No sender by the deadline means that the broker is out of reach, and nothing has left; but what the
+            # books forgot may have, so that nobody may say so before a sender has looked.
+            if not self._recovering:
+                options["schedule_to_start_timeout"] = max(self._intent.submit_by - workflow.now(), _START_MARGIN)
             try:
                 progress = self._take(
                     await workflow.execute_activity_method(
@@ -209,13 +211,14 @@ class TradeWorkflow:
                 if is_cancelled_exception(error):
                     raise
                 workflow.logger.warning("the submit ended without an answer: %s", error.cause)
-                judge = TradeActivities.give_up_sending
-                progress = self._take(
-                    await in_books(judge, self._step, summary="judge a submit without an answer")
-                )
+                progress = await (self._read() if self._recovering else self._give_up_sending())
                 if progress.state is OrderState.PENDING:
                     await workflow.sleep(SUBMIT_PAUSE, summary="before another try, nothing was claimed")
         return progress
+
+    async def _give_up_sending(self) -> TradeProgress:
+        judge = TradeActivities.give_up_sending
+        return self._take(await in_books(judge, self._step, summary="judge a submit without an answer"))
 
     async def _resolve(self) -> TradeProgress:
         """Wait a little, then search the broker once for what became of the send; a person may be first."""
