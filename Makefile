@@ -30,12 +30,16 @@ demo: $(VENV)/.runtime ## Send trades of each kind through the stack and show th
 	@exec $(BIN)/nexus demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests, those with the whole stack included
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## Run the tests, those with the whole stack included
+	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+.PHONY: long
+long: $(VENV)/.dev ## Run the tests that take minutes each: frozen workers, real kills
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 .PHONY: check
 check: static ## Run the static checks and the tests without the whole stack
-	@$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+	@$(BIN)/python -m pytest -m "not e2e and not long" $(ARGS)
 
 .PHONY: static
 static: $(VENV)/.dev ## Run the formatter, the linter, the type checker and the import rules

@@ -49,7 +49,7 @@ class Judgement:
 
     async def pronounce(self) -> tuple[tuple[str, ...], list[Violation]]:
         """The states of the account's trades, and every breach."""
-        trades = await self._rows("SELECT * FROM trade_ledger WHERE account_id = :id ORDER BY magic")
+        trades = await self._rows("SELECT * FROM trade_ledger WHERE account_id = :id ORDER BY received_at, id")
         fills = await self._rows("SELECT * FROM current_fills WHERE account_id = :id")
         shown = await self._rows("SELECT * FROM broker_positions WHERE account_id = :id")
         found = [

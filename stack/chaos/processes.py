@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -56,8 +56,8 @@ CALM_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def household() -> AsyncIterator["Household"]:
-    """A whole stack in a temporary folder, on ports of its own."""
+async def household(handed_on: Mapping[str, str] | None = None) -> AsyncIterator["Household"]:
+    """A whole stack in a temporary folder, on ports of its own; `handed_on` is added to its environment."""
     with tempfile.TemporaryDirectory(prefix="nexus-chaos-") as folder:
         names = ("postgres", "temporal", "temporal_ui", "simulator", "api")
         plan = Plan(
@@ -66,7 +66,7 @@ async def household() -> AsyncIterator["Household"]:
             replay=None,
             daily_loss_limit=Decimal(1_000_000),
             position_size_max=Decimal(10_000_000),
-            handed_on={},
+            handed_on=handed_on or {},
         )
         plan.state.make()
         silent = Foreground(quiet=True)
@@ -84,9 +84,41 @@ class Household:
     """Whatever of it ends is started again, as an operator's supervisor would."""
 
     def __init__(self, plan: Plan, supervisor: Supervisor, engine: AsyncEngine) -> None:
-        self._plan = plan
+        self.plan = plan
         self._supervisor = supervisor
         self._engine = engine
+
+    @property
+    def ports(self) -> Ports:
+        return self.plan.ports
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return self._supervisor.pids
+
+    @asynccontextmanager
+    async def logged_in(self) -> AsyncIterator[httpx.AsyncClient]:
+        """The API as the trader calls it."""
+        async with httpx.AsyncClient(base_url=self.plan.api_url, timeout=10, trust_env=False) as api:
+            password = self.plan.secrets.read_or_make(DEMO_TRADER_SECRET)
+            answer = await self._patiently(
+                lambda: api.post("/api/auth/login", json={"username": DEMO_TRADER, "password": password})
+            )
+            api.headers["Authorization"] = f"Bearer {answer['access_token']}"
+            yield api
+
+    async def start_patiently(self, program: Program) -> None:
+        """Start a program again and again until it stays."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                await self._supervisor.start(program)
+            except StackError:
+                self._supervisor.forget_ended()
+                if time.monotonic() > give_up_at:
+                    raise
+            else:
+                return
 
     async def run(self, seed: int) -> Kill:
         """Post an order, strike, and wait until its trade is settled; StackError if it never is."""
@@ -95,22 +127,21 @@ class Household:
         frozen = rng.choice(FREEZES_SECONDS) if rng.random() < FREEZE_SHARE else 0.0
         side = rng.choice(("buy", "sell"))
         # Logged in before the blow, so that the order is the first thing that it meets.
-        async with httpx.AsyncClient(base_url=self._plan.api_url, timeout=10, trust_env=False) as api:
-            await self._log_in(api)
-            posting = asyncio.create_task(self._post(api, f"kill-{seed}", side))
+        async with self.logged_in() as api:
+            posting = asyncio.create_task(self.post(api, f"kill-{seed}", side))
             await asyncio.sleep(after)
             if frozen:
                 await self._freeze(victim, frozen)
             else:
                 await self._supervisor.kill_one(victim)
             await self._revive()
-            trade = await self._settled(api, await posting)
+            trade = await self.settled(api, await posting)
         return Kill(seed=seed, victim=victim, frozen_seconds=frozen, after_seconds=after, state=trade["state"])
 
     async def judge(self) -> list[Violation]:
         """Both sides' books, once everything has had time to arrive."""
         await asyncio.sleep(CALM_SECONDS)
-        with Control("127.0.0.1", self._plan.ports.simulator) as control:
+        with Control("127.0.0.1", self.plan.ports.simulator) as control:
             audit = control.books()
         _, violations = await Judgement(
             engine=self._engine,
@@ -130,33 +161,19 @@ class Household:
 
     async def _revive(self) -> None:
         """Start again what was killed, and what ended because of it, until all of it runs."""
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while True:
+        self._supervisor.forget_ended()
+        while missing := [name for name in PROGRAMS if name not in self._supervisor.pids]:
+            await self.start_patiently(PROGRAMS[missing[0]](self.plan))
             self._supervisor.forget_ended()
-            missing = [name for name in PROGRAMS if name not in self._supervisor.pids]
-            if not missing:
-                return
-            try:
-                await self._supervisor.start(PROGRAMS[missing[0]](self._plan))
-            except StackError:
-                if time.monotonic() > give_up_at:
-                    raise
 
-    async def _log_in(self, api: httpx.AsyncClient) -> None:
-        password = self._plan.secrets.read_or_make(DEMO_TRADER_SECRET)
-        answer = await self._patiently(
-            lambda: api.post("/api/auth/login", json={"username": DEMO_TRADER, "password": password})
-        )
-        api.headers["Authorization"] = f"Bearer {answer['access_token']}"
-
-    async def _post(self, api: httpx.AsyncClient, client_order_id: str, side: str) -> str:
+    async def post(self, api: httpx.AsyncClient, client_order_id: str, side: str) -> str:
         """As a careful client does: the same order under the same id, until there is an answer."""
         order = {"symbol": "EURUSD", "side": side, "volume": "0.01", "type": "market", "wait_ms": 0}
         body = {**order, "client_order_id": client_order_id}
         trade = await self._patiently(lambda: api.post("/api/trading/execute", json=body))
         return str(trade["id"])
 
-    async def _settled(self, api: httpx.AsyncClient, trade_id: str) -> dict[str, Any]:
+    async def settled(self, api: httpx.AsyncClient, trade_id: str) -> dict[str, Any]:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while True:
             trade = await self._patiently(lambda: api.get(f"/api/trading/trades/{trade_id}"))

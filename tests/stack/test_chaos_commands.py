@@ -46,6 +46,7 @@ def test_a_report_into_a_missing_folder_is_refused_before_anything_runs(tmp_path
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 def test_programs_of_a_real_stack_are_killed_and_the_books_still_agree(tmp_path: Path) -> None:
     report = tmp_path / "kills.md"
     ended = chaos("--processes", "--seed", "15", "--runs", "3", "--report", str(report))
