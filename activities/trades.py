@@ -36,6 +36,14 @@ class TradeStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LostSubmit:
+    """A submit without an answer; `started` unless it is certain that no sender ever had it."""
+
+    trade_id: UUID
+    started: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReserveTrade:
     """`last` decides on the data that is there, however old; before that, old data only asks for newer.
 
@@ -149,10 +157,11 @@ class TradeActivities:
         return trade.progress
 
     @activity.defn(name="give_up_sending")
-    async def give_up_sending(self, step: TradeStep) -> TradeProgress:
+    async def give_up_sending(self, step: LostSubmit) -> TradeProgress:
         """Judge a submit that failed without an answer: a claimed one is unresolved, an expired one denied.
 
-        One that was never claimed and still has time stays pending: the claim makes another try safe.
+        One that was never claimed and still has time stays pending: the claim makes another try safe. So does one
+        that a sender had: books that were put back may have forgotten its claim, so it is not known to be unsent.
         """
         async with self._engine.begin() as connection:
             trade = await trades.lock(connection, step.trade_id)
@@ -161,7 +170,7 @@ class TradeActivities:
             newest = await attempts.newest(connection, trade.id)
             if newest is not None and newest.outcome != "rejected":
                 trade = await lose(connection, trade, "sender_lost", actor=PIPELINE)
-            elif self._now() >= trade.intent.submit_by:
+            elif self._now() >= trade.intent.submit_by and not step.started:
                 trade = await _deny(connection, trade, Denied(denials=(_UNAVAILABLE,)))
         return trade.progress
 

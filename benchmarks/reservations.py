@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from activities.trades import TradeActivities, TradeStep
+from activities.trades import LostSubmit, TradeActivities, TradeStep
 from benchmarks.direct import ACTOR, DATA_AGE_MAX, Direct, now
 from benchmarks.embedded import POSITION_SIZE_MAX
 from benchmarks.samples import Samples
@@ -80,7 +80,7 @@ class Reserving:
 
     async def end(self, trades: Sequence[UUID]) -> None:
         for trade in trades:
-            await self._later.give_up_sending(TradeStep(trade_id=trade))
+            await self._later.give_up_sending(LostSubmit(trade_id=trade, started=False))
             await self._later.settle(TradeStep(trade_id=trade))
 
     async def limit(self, value: Decimal) -> None:

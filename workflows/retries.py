@@ -29,6 +29,9 @@ SUBMIT = ActivityConfig(
     retry_policy=RetryPolicy(maximum_attempts=1),
 )
 
+# An order that came late still gets this long for a sender to take it.
+START_MARGIN = timedelta(seconds=1)
+
 # Before another try of a submit that failed without having claimed anything.
 SUBMIT_PAUSE = timedelta(milliseconds=500)
 

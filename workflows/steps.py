@@ -4,7 +4,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    TimeoutType,
+    is_cancelled_exception,
+)
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
 with workflow.unsafe.imports_passed_through():
@@ -35,6 +42,18 @@ def forgotten(error: FailureError) -> bool:
     """Whether the books do not have the trade: they were put back to a copy from before it."""
     cause = root(error)
     return isinstance(cause, ApplicationError) and cause.type == TradeNotFound.code
+
+
+def was_begun_before() -> bool:
+    """Whether an earlier run has begun this work, as before a reset: what it did, only the outside can tell."""
+    info = workflow.info()
+    return info.run_id != info.first_execution_run_id
+
+
+def was_started(error: ActivityError) -> bool:
+    """Whether a worker may have had the activity: false only for one that nobody fetched in time."""
+    cause = root(error)
+    return not (isinstance(cause, ActivityTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START)
 
 
 def root(error: BaseException) -> BaseException:

@@ -7,7 +7,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
@@ -18,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.commands import CommandAnswer as OrderCommandAnswer
     from activities.feed import FeedActivities, FollowAccount
     from activities.sender import SearchTrade, SenderActivities, SubmitTrade
-    from activities.trades import AcceptTrade, DecideTrade, ReserveTrade, TradeActivities, TradeStep
+    from activities.trades import AcceptTrade, DecideTrade, LostSubmit, ReserveTrade, TradeActivities, TradeStep
     from domain.commands import Command
     from domain.errors import CommandConflict, NotCancellable, NotUnresolved
     from domain.orders import OrderState
@@ -29,12 +28,13 @@ with workflow.unsafe.imports_passed_through():
         BROKER_REPEATABLE,
         RESOLVE_INTERVALS,
         SAFETY_POLLS,
+        START_MARGIN,
         SUBMIT,
         SUBMIT_PAUSE,
         at_broker,
     )
     from workflows.search_attributes import NEEDS_ATTENTION, STATE
-    from workflows.steps import forgotten, in_books, root
+    from workflows.steps import forgotten, in_books, root, was_begun_before, was_started
     from workflows.trade_messages import (
         CancelTrade,
         CommandAnswer,
@@ -45,7 +45,6 @@ with workflow.unsafe.imports_passed_through():
     )
 
 _COMMANDABLE = frozenset({OrderState.PENDING, OrderState.WORKING, OrderState.PARTIALLY_FILLED})
-_START_MARGIN = timedelta(seconds=1)
 
 Step = TypeVar("Step")
 Answer = TypeVar("Answer")
@@ -63,6 +62,7 @@ class TradeWorkflow:
         self._step = TradeStep(trade_id=trade.intent.trade_id)
         self._progress: TradeProgress | None = None
         self._decided = False
+        self._sender_had_it = False
         self._news = False
         self._search_count = 0
         self._poll_count = 0
@@ -81,6 +81,8 @@ class TradeWorkflow:
     async def _live(self, trade: TradeInput) -> TradeAck:
         progress = await self._accept()
         if progress.body_hash == self._intent.body_hash:
+            if progress.state is OrderState.PENDING and was_begun_before() and not self._recovering:
+                return await self._recover(trade)
             if progress.state is OrderState.PENDING:
                 progress = await self._reserve()
             if progress.state is OrderState.PENDING:
@@ -181,7 +183,7 @@ class TradeWorkflow:
 
     async def _refresh(self) -> None:
         options = at_broker(BROKER_REPEATABLE, queue=self._queue, summary="read account and market")
-        options["schedule_to_close_timeout"] = max(self._intent.submit_by - workflow.now(), _START_MARGIN)
+        options["schedule_to_close_timeout"] = max(self._intent.submit_by - workflow.now(), START_MARGIN)
         step = FollowAccount(account_slug=self._account_slug)
         try:
             await workflow.execute_activity_method(FeedActivities.refresh, step, **options)
@@ -195,10 +197,9 @@ class TradeWorkflow:
         progress = self._known()
         while progress.state is OrderState.PENDING:
             options = at_broker(SUBMIT, queue=self._queue, summary=f"send {self._intent}")
-            # No sender by the deadline means that the broker is out of reach, and nothing has left; but what the
-            # books forgot may have, so that nobody may say so before a sender has looked.
+            # No sender by the deadline: nothing has left. What the books forgot may have, so a sender looks first.
             if not self._recovering:
-                options["schedule_to_start_timeout"] = max(self._intent.submit_by - workflow.now(), _START_MARGIN)
+                options["schedule_to_start_timeout"] = max(self._intent.submit_by - workflow.now(), START_MARGIN)
             try:
                 progress = self._take(
                     await workflow.execute_activity_method(
@@ -211,14 +212,18 @@ class TradeWorkflow:
                 if is_cancelled_exception(error):
                     raise
                 workflow.logger.warning("the submit ended without an answer: %s", error.cause)
+                self._sender_had_it = self._sender_had_it or was_started(error)
                 progress = await (self._read() if self._recovering else self._give_up_sending())
+                if progress.state is OrderState.PENDING and workflow.now() >= self._intent.submit_by:
+                    # It died before its claim, or the books were put back since: only a search can tell.
+                    return progress
                 if progress.state is OrderState.PENDING:
                     await workflow.sleep(SUBMIT_PAUSE, summary="before another try, nothing was claimed")
         return progress
 
     async def _give_up_sending(self) -> TradeProgress:
-        judge = TradeActivities.give_up_sending
-        return self._take(await in_books(judge, self._step, summary="judge a submit without an answer"))
+        lost = LostSubmit(trade_id=self._intent.trade_id, started=self._sender_had_it)
+        return self._take(await in_books(TradeActivities.give_up_sending, lost, summary="judge a lost submit"))
 
     async def _resolve(self) -> TradeProgress:
         """Wait a little, then search the broker once for what became of the send; a person may be first."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from activities.trades import ReserveTrade, TradeStep
+from activities.trades import LostSubmit, ReserveTrade
 from db.trades import Trade
 from domain.limits import LimitName
 from domain.orders import OrderState, Side
@@ -136,13 +136,23 @@ async def test_settling_releases_what_was_not_filled_and_closes_once(books: Book
 
 async def test_a_submit_that_nobody_took_is_denied_only_after_its_deadline(books: Books) -> None:
     trade = await books.reserved()
-    step = TradeStep(trade_id=trade.id)
+    step = LostSubmit(trade_id=trade.id, started=False)
 
     assert (await books.steps().give_up_sending(step)).state is OrderState.PENDING
     books.now = trade.intent.submit_by
     denied = await books.steps().give_up_sending(step)
 
     assert (denied.state, denied.reason) == (OrderState.DENIED, "broker_unavailable")
+
+
+async def test_a_submit_that_a_sender_had_is_not_denied_by_the_pipeline(books: Books) -> None:
+    """Its claim may have been forgotten with books that were put back."""
+    trade = await books.reserved()
+    books.now = trade.intent.submit_by + timedelta(days=1)
+
+    lost = await books.steps().give_up_sending(LostSubmit(trade_id=trade.id, started=True))
+
+    assert lost.state is OrderState.PENDING
 
 
 async def test_a_submit_that_was_claimed_is_unresolved_however_late_it_is(books: Books) -> None:
@@ -156,7 +166,7 @@ async def test_a_submit_that_was_claimed_is_unresolved_however_late_it_is(books:
     )
     books.now = trade.intent.submit_by + timedelta(days=1)
 
-    lost = await books.steps().give_up_sending(TradeStep(trade_id=trade.id))
+    lost = await books.steps().give_up_sending(LostSubmit(trade_id=trade.id, started=False))
 
     assert (lost.state, lost.needs_attention) == (OrderState.UNRESOLVED, True)
     assert await books.scalar("SELECT state FROM risk_reservations") == "held"
