@@ -176,7 +176,7 @@ async def open_desk(
         stack.push_async_callback(terminal.stop)
         control = stack.enter_context(Control("127.0.0.1", terminal.port))
         owner = database.engine("owner")
-        account_id, user_id = await _seed(owner, slug, margin_mode)
+        account_id, user_id = await seed(owner, slug, margin_mode)
         sender = await _sender(database.engine("broker"), terminal, slug=slug, folder=folder, quiet=quiet)
         stack.push_async_callback(sender.broker.close)
         await sender.broker.connect()
@@ -236,7 +236,7 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
     )
 
 
-async def _seed(engine: AsyncEngine, slug: str, margin_mode: MarginMode) -> tuple[UUID, UUID]:
+async def seed(engine: AsyncEngine, slug: str, margin_mode: MarginMode) -> tuple[UUID, UUID]:
     user_id = uuid4()
     async with engine.begin() as connection:
         account_id = await seed_account(
