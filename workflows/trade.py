@@ -214,11 +214,11 @@ class TradeWorkflow:
                 workflow.logger.warning("the submit ended without an answer: %s", error.cause)
                 self._sender_had_it = self._sender_had_it or was_started(error)
                 progress = await (self._read() if self._recovering else self._give_up_sending())
-                if progress.state is OrderState.PENDING and workflow.now() >= self._intent.submit_by:
-                    # It died before its claim, or the books were put back since: only a search can tell.
-                    return progress
                 if progress.state is OrderState.PENDING:
                     await workflow.sleep(SUBMIT_PAUSE, summary="before another try, nothing was claimed")
+                    if workflow.now() >= self._intent.submit_by:
+                        # It died before its claim, or the books were put back since: only a search can tell.
+                        return progress
         return progress
 
     async def _give_up_sending(self) -> TradeProgress:

@@ -61,6 +61,7 @@ class Execution:
 
     workflow_id: str
     run_id: str
+    first_run_id: str
     start: InitializeWorkflow
     started_at: datetime
     history: list[bytes] = field(default_factory=list)

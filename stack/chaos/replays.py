@@ -55,7 +55,7 @@ def _open(execution: Execution) -> WorkflowInstance:
         continued_run_id=None,
         cron_schedule=None,
         execution_timeout=None,
-        first_execution_run_id=execution.run_id,
+        first_execution_run_id=execution.first_run_id,
         headers={},
         namespace=NAMESPACE,
         original_execution_run_id=execution.run_id,

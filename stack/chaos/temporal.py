@@ -96,7 +96,14 @@ class Temporal:
             run.done = True
 
     def _begin(self, workflow_id: str, start: InitializeWorkflow) -> Execution:
-        anew = Execution(workflow_id=workflow_id, run_id=self._run_id(), start=start, started_at=self._clock.now())
+        before, run_id = self.executions.get(workflow_id), self._run_id()
+        anew = Execution(
+            workflow_id=workflow_id,
+            run_id=run_id,
+            first_run_id=run_id if before is None else before.first_run_id,
+            start=start,
+            started_at=self._clock.now(),
+        )
         anew.tell(WorkflowActivationJob(initialize_workflow=start))
         self.executions[workflow_id] = anew
         return anew
