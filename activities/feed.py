@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities import watch
 from activities.sender import Sender
-from activities.stretch import STRANGER_PATIENCE, Stretch, patience
+from activities.stretch import STRANGER_PATIENCE, Stretch, orphans_of
 from brokers.protocol import Lookup, MarketReading
 from db import accounts, booking, locks, reservations, snapshots, trades
 from db.fills import Orphans, feed_start, unbooked
@@ -182,10 +182,12 @@ class FeedActivities:
         due = {**stretch.waiting, **{fill.ticket: (fill, stretch.seen_at(fill, now)) for fill in new}}
         if not due:
             return
-        young = [fill for fill, seen_at in due.values() if now - seen_at < patience(fill)]
-        tickets = {fill.ticket for fill in young}
-        await self._book_all([fill for fill, _ in due.values() if fill.ticket not in tickets], Orphans.BOOK)
-        await self._book_all(young, Orphans.WAIT)
+        ways: dict[Orphans, list[Fill]] = {way: [] for way in (Orphans.BOOK, Orphans.STRANGERS_WAIT, Orphans.WAIT)}
+        for fill, seen_at in due.values():
+            ways[orphans_of(fill, now - seen_at)].append(fill)
+        for way, fills in ways.items():
+            await self._book_all(fills, way)
+        tickets = {fill.ticket for way, fills in ways.items() if way is not Orphans.BOOK for fill in fills}
         stretch.known.update((fill.ticket, fill.content_hash) for fill in new)
         stretch.waiting = {ticket: due[ticket] for ticket in await self._unbooked(tickets)}
         for fill, _ in stretch.waiting.values():

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from db.fills import Orphans
 from domain.fills import Fill
 from domain.orders import is_ours
 
@@ -12,11 +13,13 @@ ORPHAN_PATIENCE = timedelta(seconds=10)
 STRANGER_PATIENCE = timedelta(minutes=10)
 
 
-def patience(fill: Fill) -> timedelta:
-    """How long a fill may wait for its trade or its openers before it is booked as nobody's."""
-    if is_ours(fill.magic):
-        return STRANGER_PATIENCE
-    return ORPHAN_PATIENCE if fill.closing else timedelta(0)
+def orphans_of(fill: Fill, age: timedelta) -> Orphans:
+    """How a fill that was first seen `age` ago is booked, if its trade or its openers are missing."""
+    if fill.closing and age < ORPHAN_PATIENCE:
+        return Orphans.WAIT
+    if is_ours(fill.magic) and age < STRANGER_PATIENCE:
+        return Orphans.STRANGERS_WAIT
+    return Orphans.BOOK
 
 
 class Stretch:

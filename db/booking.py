@@ -61,7 +61,7 @@ async def book_fills(
     moved: dict[UUID, Trade] = {}
     for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
         maker = await fills.maker_of(connection, account.id, fill)
-        if maker is None and orphans is Orphans.WAIT and await _unknown(connection, account, fill):
+        if maker is None and orphans is not Orphans.BOOK and await _unknown(connection, account, fill):
             continue
         booked = await fills.book(
             connection,

@@ -90,9 +90,13 @@ _EXECUTED = text("""
 
 
 class Orphans(StrEnum):
-    """What becomes of a fill whose trade or openers the books do not know: it waits for them, or is nobody's."""
+    """What becomes of a fill whose trade or openers the books do not know: it waits for them, or is nobody's.
+
+    STRANGERS_WAIT books one that misses its openers, but not one under a number of ours that no trade has.
+    """
 
     WAIT = "wait"
+    STRANGERS_WAIT = "strangers_wait"
     BOOK = "book"
 
 
