@@ -44,8 +44,8 @@ STORM_SECONDS = 40.0
 DECIDED_WITHIN_SECONDS = 120.0
 WITHDRAWALS_MAX = 4
 QUIET_WITHIN_SECONDS = 600.0
-# Longer than what hides a record, and than the feed's interval between two readings of all records.
-CALM_SECONDS = 34.0
+# Longer than what hides a record, and than the feed takes from one reading of all records to the next when calm.
+CALM_SECONDS = 45.0
 STEPS_MAX = 60_000
 STORM_RATES = {
     "answer_lost": 0.04,
