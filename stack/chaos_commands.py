@@ -19,6 +19,9 @@ from stack.chaos.runs import cores, play, play_all, rehearsal_server
 from stack.chaos.verdicts import Violation
 from stack.errors import StackError
 
+# A log has no bar to watch: a line about once a minute on two cores.
+RUNS_PER_LINE = 500
+
 app = typer.Typer()
 
 
@@ -79,6 +82,8 @@ async def _counted(seeds: range, tally: Tally, console: Console, *, jobs: int) -
             async for outcome in play_all(admin_url, seeds, jobs=jobs):
                 tally.add(outcome)
                 progress.advance(bar)
+                if not console.is_terminal and tally.runs % RUNS_PER_LINE == 0:
+                    console.print(f"{tally.runs} of {len(seeds)} runs")
                 if outcome.violations:
                     _tell(outcome, console)
 

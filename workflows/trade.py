@@ -64,6 +64,7 @@ class TradeWorkflow:
         self._decided = False
         self._sender_had_it = False
         self._news = False
+        self._unsettled = True
         self._search_count = 0
         self._poll_count = 0
         self._shown = (OrderState.PENDING, False)
@@ -96,10 +97,14 @@ class TradeWorkflow:
                     progress = await self._resolve()
                 else:
                     progress = await self._await_fills()
-            progress = await self._settle()
-            if not progress.final:
-                return await self._recover(trade)
-            self._rest(progress)
+            while self._unsettled:
+                self._unsettled = False
+                progress = await self._settle()
+                if not progress.final:
+                    return await self._recover(trade)
+                self._rest(progress)
+                # A command may outlive the settlement, and meanwhile the books be put back to before it.
+                await workflow.wait_condition(workflow.all_handlers_finished)
         self._decided = True
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._ack()
@@ -288,26 +293,20 @@ class TradeWorkflow:
             )
         except ActivityError as error:
             return self._refused(error)
+        finally:
+            self._unsettled = True
         # `run` may have read the books meanwhile; it reads them again, so the newer state always wins.
         self._news = True
-        return CommandAnswer(
-            outcome=answer.result.outcome,
-            reason=answer.result.reason,
-            state=answer.progress.state,
-            conflict=False,
-        )
+        result, state = answer.result, answer.progress.state
+        return CommandAnswer(outcome=result.outcome, reason=result.reason, state=state, conflict=False)
 
     def _refused(self, error: FailureError) -> CommandAnswer:
         """The answer to a command that our own rules refuse; any other failure goes on."""
         cause = root(error)
         if not isinstance(cause, ApplicationError) or not cause.non_retryable:
             raise error
-        return CommandAnswer(
-            outcome="refused",
-            reason=cause.message,
-            state=self._known().state,
-            conflict=cause.type == CommandConflict.code,
-        )
+        conflict = cause.type == CommandConflict.code
+        return CommandAnswer(outcome="refused", reason=cause.message, state=self._known().state, conflict=conflict)
 
     def _stored(self, kind: str, asked: CancelTrade | ModifyTrade | ResolveTrade) -> Command:
         return Command(

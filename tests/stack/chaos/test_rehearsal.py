@@ -39,6 +39,15 @@ async def test_no_blow_breaks_a_law(rehearsal_books: Database) -> None:
         assert not outcome.violations, f"nexus chaos --seed {seed} --runs 1 --trace"
 
 
+async def test_a_settlement_forgotten_while_a_command_outlives_it_is_made_again(rehearsal_books: Database) -> None:
+    # A modification is still out when the cancelled trade settles; then the books are put back to before both.
+    outcome = await played(7694, rehearsal_books)
+    assert outcome.cell == Cell(step=Step.MODIFY, blow=Blow.RESTORED)
+    assert outcome.struck
+    assert outcome.states == ("cancelled",)
+    assert not outcome.violations
+
+
 @pytest.mark.parametrize(
     "cell",
     [
