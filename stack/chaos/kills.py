@@ -61,5 +61,6 @@ broken law.
 nexus chaos --processes --seed {first} --runs {runs} --report docs/kills.md
 ```
 
-`denied` is an order that could not be sent before its deadline; nothing had left.
+`denied` is an order that could not be sent before its deadline; nothing had left. `rejected` is one whose send was
+cut off, and which the broker's lists then proved absent.
 """
