@@ -24,13 +24,14 @@ from activities.sender import Sender
 from activities.stretch import STRANGER_PATIENCE, Stretch, orphans_of
 from brokers.protocol import Lookup, MarketReading
 from db import accounts, booking, locks, reservations, snapshots, trades
-from db.fills import Orphans, feed_start, unbooked
+from db.fill_queries import feed_start, unbooked
+from db.fills import Orphans
 from db.journal import raise_alert
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch, LeaseLost, PipelineError
 from domain.fills import Fill
-from domain.orders import is_ours
+from domain.orders import BrokerOrder, is_ours
 from domain.resolution import chosen
 
 BOOKED_SIGNAL = "booked"
@@ -40,6 +41,8 @@ REREAD_INTERVAL = timedelta(seconds=30)
 INSTRUMENTS_INTERVAL = timedelta(seconds=60)
 RUN_TIME = timedelta(hours=5)
 LOOKUPS_PER_CYCLE = 5
+# The deals of an order may show after its end does; so late, a person has to look.
+DEALS_PATIENCE = timedelta(minutes=1)
 # A just-accepted order may not be listed at once; until then its absence from the list says nothing.
 LISTING_GRACE = timedelta(seconds=1)
 
@@ -79,6 +82,8 @@ class FeedActivities:
         self._interval = interval
         self._instruments_interval = instruments_interval
         self._now = now
+        # The newest record wins a revision, so whoever reads books before the next one reads.
+        self._reading_fills = asyncio.Lock()
         self._pause = pause
 
     @property
@@ -129,7 +134,7 @@ class FeedActivities:
         since = self._now() - WINDOW
         reading = await self._sender.broker.read_market(symbols, deals_since=since)
         # What closed a position is booked before the position is gone, so that its loss counts throughout.
-        await self._book(Stretch(since=since), await self._sender.broker.read_fills(since))
+        await self._read_fills(Stretch(since=since), since)
         await self._write(reading, started_at=started_at)
 
     async def _cycle(self, stretch: Stretch) -> None:
@@ -143,7 +148,7 @@ class FeedActivities:
         since = max(stretch.since, now - WINDOW) if stretch.caught_up else stretch.since
         reading = await self._sender.broker.read_market(stretch.symbols, deals_since=since)
         if reading.deal_count != stretch.deal_count or stretch.due("fills", now, REREAD_INTERVAL):
-            await self._book(stretch, await self._sender.broker.read_fills(since))
+            await self._read_fills(stretch, since)
             stretch.did("fills", now)
             stretch.deal_count = reading.deal_count
             stretch.caught_up = True
@@ -175,6 +180,10 @@ class FeedActivities:
             await snapshots.write_positions(connection, account_id, reading.positions, read_at=seen.read_at)
             await reservations.stop_counting_settled(connection, account_id, read_at=started_at)
 
+    async def _read_fills(self, stretch: Stretch, since: datetime) -> None:
+        async with self._reading_fills:
+            await self._book(stretch, await self._sender.broker.read_fills(since))
+
     async def _book(self, stretch: Stretch, records: Sequence[Fill]) -> None:
         """Book what is new, and what waited; an exit may show before what it closes does, and waits a little."""
         now = self._now()
@@ -185,10 +194,9 @@ class FeedActivities:
         ways: dict[Orphans, list[Fill]] = {way: [] for way in (Orphans.BOOK, Orphans.STRANGERS_WAIT, Orphans.WAIT)}
         for fill, seen_at in due.values():
             ways[orphans_of(fill, now - seen_at)].append(fill)
-        for way, fills in ways.items():
-            await self._book_all(fills, way)
+        refused = [fill for way, fills in ways.items() for fill in await self._book_all(fills, way)]
         tickets = {fill.ticket for way, fills in ways.items() if way is not Orphans.BOOK for fill in fills}
-        stretch.known.update((fill.ticket, fill.content_hash) for fill in new)
+        stretch.known.update((fill.ticket, fill.content_hash) for fill in new if fill not in refused)
         stretch.waiting = {ticket: due[ticket] for ticket in await self._unbooked(tickets)}
         for fill, _ in stretch.waiting.values():
             if is_ours(fill.magic):
@@ -214,9 +222,10 @@ class FeedActivities:
         async with self._engine.connect() as connection:
             return await unbooked(connection, self._sender.account.id, tickets)
 
-    async def _book_all(self, records: Sequence[Fill], orphans: Orphans) -> None:
+    async def _book_all(self, records: Sequence[Fill], orphans: Orphans) -> list[Fill]:
+        """Book the records and tell their trades; those that the books refuse, to be tried again."""
         if not records:
-            return
+            return []
         try:
             await self._tell(await self._book_together(records, orphans))
         except LeaseLost:
@@ -224,28 +233,24 @@ class FeedActivities:
         except (PipelineError, IntegrityError, AssertionError):
             # One record that the books refuse must not keep the others out of them.
             activity.logger.exception("a record could not be booked; booking one by one")
-            for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
-                await self._book_alone(fill, orphans)
+            in_order = sorted(records, key=lambda fill: (fill.executed_at, fill.ticket))
+            return [fill for fill in in_order if not await self._book_alone(fill, orphans)]
+        return []
 
     async def _book_together(self, records: Sequence[Fill], orphans: Orphans) -> tuple[Trade, ...]:
         async with self._engine.begin() as connection:
             await accounts.check_lease(connection, self._sender.lease)
-            return await self._book_in(connection, records, orphans)
+            return await booking.book_fills(
+                connection,
+                self._sender.account,
+                records,
+                source="feed",
+                actor=self._sender.actor,
+                slippage_percent_max=self._sender.slippage_percent_max,
+                orphans=orphans,
+            )
 
-    async def _book_in(
-        self, connection: AsyncConnection, records: Sequence[Fill], orphans: Orphans
-    ) -> tuple[Trade, ...]:
-        return await booking.book_fills(
-            connection,
-            self._sender.account,
-            records,
-            source="feed",
-            actor=self._sender.actor,
-            slippage_percent_max=self._sender.slippage_percent_max,
-            orphans=orphans,
-        )
-
-    async def _book_alone(self, fill: Fill, orphans: Orphans) -> None:
+    async def _book_alone(self, fill: Fill, orphans: Orphans) -> bool:
         account = self._sender.account
         try:
             await self._tell(await self._book_together([fill], orphans))
@@ -262,6 +267,8 @@ class FeedActivities:
                     account_id=account.id,
                     trade_id=None,
                 )
+            return False
+        return True
 
     async def _follow_orders(self, stretch: Stretch, reading: MarketReading, *, now: datetime) -> None:
         """Find out what became of orders that left the broker's list of working ones."""
@@ -280,21 +287,39 @@ class FeedActivities:
         for trade in gone[:LOOKUPS_PER_CYCLE]:
             stretch.look_up_count += 1
             stretch.looked_up[trade.id] = stretch.look_up_count
-            lookup = await self._sender.broker.find(trade.progress.magic, since=trade.intent.received_at)
-            await self._tell(await self._apply(trade, lookup))
+            async with self._reading_fills:
+                lookup = await self._sender.broker.find(trade.progress.magic, since=trade.intent.received_at)
+                await self._book_all(lookup.fills, Orphans.WAIT)
+            await self._apply(trade, lookup, now=now)
 
-    async def _apply(self, trade: Trade, lookup: Lookup) -> tuple[Trade, ...]:
+    async def _apply(self, trade: Trade, lookup: Lookup, *, now: datetime) -> None:
+        """Move the trade by what became of its order; its fills are booked before."""
         account, actor = self._sender.account, self._sender.actor
         async with self._engine.begin() as connection:
             await locks.take(connection, locks.Queue.BOOKING, account.id)
             await accounts.check_lease(connection, self._sender.lease)
-            moved = await self._book_in(connection, lookup.fills, Orphans.WAIT)
             before = await trades.lock(connection, trade.id)
-            after = before
             order = chosen(lookup.history_orders, broker_order_id=before.progress.broker_order_id)
-            if order is not None:
-                after = await booking.apply_order(connection, before, order, actor=actor)
-        return moved if after == before else (*moved, after)
+            if order is None:
+                return
+            after = await booking.apply_order(connection, before, order, actor=actor)
+            if order.done_at is not None and now - order.done_at > DEALS_PATIENCE and not after.progress.final:
+                await self._alert_deals_missing(connection, after, order)
+        if after != before:
+            await self._tell([after])
+
+    async def _alert_deals_missing(self, connection: AsyncConnection, trade: Trade, order: BrokerOrder) -> None:
+        executed = order.volume - order.remaining
+        await raise_alert(
+            connection,
+            "deals_missing",
+            key=f"deals_missing:{trade.id}",
+            severity="critical",
+            summary=f"{trade.intent}: the broker ended order {order.broker_order_id} as {order.state} with "
+            f"{executed} lots executed, and shows deals for {trade.progress.filled_volume}; the trade stays open",
+            account_id=trade.intent.account_id,
+            trade_id=trade.id,
+        )
 
     async def _tell(self, moved: Iterable[Trade]) -> None:
         """Wake the workflows of trades that moved."""

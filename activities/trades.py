@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 
 from db import attempts, commands, locks, reservations, trades
+from db.journal import raise_alert
 from db.jsons import plain
 from db.risk_context import read_risk_context
 from db.trades import Trade, lose
@@ -18,7 +19,7 @@ from domain.commands import Command, CommandResult
 from domain.errors import NotUnresolved, OrderTaken
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState
-from domain.risk import Approved, Denial, Denied, Gate, RiskContext, claim_of, evaluate
+from domain.risk import Approved, Denial, Denied, Gate, evaluate, recovered_claim
 from domain.trades import TradeProgress
 
 PIPELINE = "pipeline"
@@ -47,7 +48,8 @@ class LostSubmit:
 class ReserveTrade:
     """`last` decides on the data that is there, however old; before that, old data only asks for newer.
 
-    `recovering` holds the risk of an order that may long be at the broker, whatever limits and deadline say now.
+    `recovering` holds the risk of an order that may long be at the broker, whatever the gates say now. Where a
+    fact is missing without which its claim cannot be said, that is `stale`, `last` or not.
     """
 
     trade_id: UUID
@@ -103,9 +105,14 @@ class TradeActivities:
             context = await read_risk_context(
                 connection, trade.intent, now=self._now(), data_age_max=self._data_age_max
             )
-            match _judged(trade.intent, context, step):
+            judged = recovered_claim(trade.intent, context) if step.recovering else evaluate(trade.intent, context)
+            match judged:
                 case Approved() as approved:
                     trade = await _hold(connection, trade, approved)
+                case Denial() as missing:
+                    # It may be at the broker, so it is never denied: it waits for the fact.
+                    await _alert_waiting(connection, trade, missing)
+                    return Reserved(progress=trade.progress, stale=True)
                 case Denied() as denied:
                     if denied.for_want_of_data and not step.last:
                         return Reserved(progress=trade.progress, stale=True)
@@ -175,13 +182,6 @@ class TradeActivities:
         return trade.progress
 
 
-def _judged(intent: OrderIntent, context: RiskContext, step: ReserveTrade) -> Approved | Denied:
-    if not step.recovering:
-        return evaluate(intent, context)
-    claim = claim_of(intent, context)
-    return Denied(denials=(claim,)) if isinstance(claim, Denial) else claim
-
-
 _UNAVAILABLE = Denial(
     gate=Gate.DEADLINE,
     code="broker_unavailable",
@@ -198,6 +198,19 @@ async def _hold(connection: AsyncConnection, trade: Trade, approved: Approved) -
         actor=PIPELINE,
         changes={"expected_price": approved.reference_price},
         detail={"claim": approved.amounts, "currency": approved.currency, "rates": approved.rates},
+    )
+
+
+async def _alert_waiting(connection: AsyncConnection, trade: Trade, missing: Denial) -> None:
+    await raise_alert(
+        connection,
+        "recovery_waits",
+        key=f"recovery_waits:{trade.id}",
+        severity="critical",
+        summary=f"{trade.intent} is taken up anew and may be at the broker; its risk cannot be held yet: "
+        f"{missing.message}",
+        account_id=trade.intent.account_id,
+        trade_id=trade.id,
     )
 
 

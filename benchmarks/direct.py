@@ -22,7 +22,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import leases
 from activities.feed import FeedActivities, FollowAccount
-from activities.sender import Sender, SenderActivities, SubmitTrade
+from activities.sender import Sender
+from activities.sends import SenderActivities, SubmitTrade
 from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeStep
 from benchmarks.embedded import DAILY_LOSS_LIMIT, POSITION_SIZE_MAX, Embedded
 from benchmarks.round_trips import RoundTrips

@@ -58,6 +58,7 @@ class MarketReading:
 class Lookup:
     """Everything under one magic number, from all four lists; `in_sync` says that the history can be trusted.
 
+    `deal_count` counts all records of the account's history, whatever their number.
     A lookup exists only if each of the four queries answered; a failed one raises instead.
     """
 
@@ -67,6 +68,7 @@ class Lookup:
     history_orders: tuple[BrokerOrder, ...]
     fills: tuple[Fill, ...]
     in_sync: bool
+    deal_count: int
     since: datetime
     read_at: datetime
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import attempts, fills, locks, reservations, trades
+from db import attempts, fill_queries, fills, locks, reservations, trades
 from db.accounts import Account
 from db.fills import Booked, Orphans
 from db.journal import raise_alert
@@ -61,7 +61,7 @@ async def book_fills(
     moved: dict[UUID, Trade] = {}
     for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
         maker = await fills.maker_of(connection, account.id, fill)
-        if maker is None and orphans is not Orphans.BOOK and await _unknown(connection, account, fill):
+        if maker is None and orphans is not Orphans.BOOK and await _strange(connection, account, fill):
             continue
         booked = await fills.book(
             connection,
@@ -80,9 +80,16 @@ async def book_fills(
     return tuple(moved.values())
 
 
-async def _unknown(connection: AsyncConnection, account: Account, fill: Fill) -> bool:
-    """Whether it carries a number of ours that no trade has: then the books may have been put back."""
-    return is_ours(fill.magic) and await trades.find_by_magic(connection, account.id, fill.magic) is None
+async def _strange(connection: AsyncConnection, account: Account, fill: Fill) -> bool:
+    """Whether it carries a number of ours that no trade has: then the books may have been put back.
+
+    One that was booked as nobody's for all that is no stranger any more: its corrections are booked at once.
+    """
+    return (
+        is_ours(fill.magic)
+        and await trades.find_by_magic(connection, account.id, fill.magic) is None
+        and bool(await fill_queries.unbooked(connection, account.id, [fill.ticket]))
+    )
 
 
 async def apply_order(connection: AsyncConnection, trade: Trade, order: BrokerOrder, *, actor: str) -> Trade:
@@ -96,7 +103,7 @@ async def _apply(
     if booked is None and trade.state in FINAL_STATES and trade.progress.broker_order_id is not None:
         # Its order tells nothing new of a trade that has ended.
         return trade
-    executed = await fills.executed(connection, trade.id)
+    executed = await fill_queries.executed(connection, trade.id)
     event = event_from_books(
         trade.state,
         order=order,

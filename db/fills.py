@@ -1,49 +1,46 @@
 """The fill book: every record of the broker once, allocated in full, its money posted in the same transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from dataclasses import fields as dataclass_fields
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import RowMapping, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import ledger, trades
+from db import daily_stats, ledger, trades
 from db.accounts import Account
 from db.journal import record
 from db.jsons import dumps
 from db.tables import fill_allocations, fills
 from domain.attribution import Allocation, AllocationRole, Opener, allocate, covered
-from domain.fills import Entry, Fill, FillReason
-from domain.money import Lots, Price
+from domain.fills import Entry, Fill, FillKind, FillReason
+from domain.money import Lots
 from domain.settlement import event_id, reversal_id
 
+# Those of a position as it was just before one of its records, whatever is booked of what came later.
 _OPENERS = text("""
+    WITH before AS (
+        SELECT ticket, executed_at FROM (
+            SELECT DISTINCT ON (ticket) ticket, executed_at FROM fills
+            WHERE account_id = :account_id AND position_id = :position_id ORDER BY ticket, revision DESC) n
+        WHERE (executed_at, ticket) < (:at, :ticket)
+    )
     SELECT a.trade_id,
            sum(CASE a.role WHEN 'open' THEN a.volume WHEN 'close' THEN -a.volume ELSE 0 END) AS volume
-    FROM fill_allocations a JOIN fills f ON f.id = a.fill_id
-    WHERE f.account_id = :account_id AND f.position_id = :position_id
+    FROM before b
+    JOIN fills f ON f.account_id = :account_id AND f.ticket = b.ticket
+    JOIN fill_allocations a ON a.fill_id = f.id
+    WHERE b.ticket <> :ticket
     GROUP BY a.trade_id
     HAVING bool_or(a.role = 'open')
-    ORDER BY min(f.executed_at) FILTER (WHERE a.role = 'open'), min(f.id)
-""")
-
-_DAILY = text("""
-    INSERT INTO user_daily_stats AS s
-        (account_id, user_id, day, currency, profit, commission, swap, fee, fill_count)
-    SELECT :account_id, t.user_id, (CAST(:at AS timestamptz) AT TIME ZONE b.day_zone)::date, b.currency,
-           :profit, :commission, :swap, :fee, 1
-    FROM trade_ledger t JOIN broker_accounts b ON b.id = t.account_id WHERE t.id = :trade_id
-    ON CONFLICT (account_id, user_id, day) DO UPDATE SET
-        profit = s.profit + excluded.profit, commission = s.commission + excluded.commission,
-        swap = s.swap + excluded.swap, fee = s.fee + excluded.fee, fill_count = s.fill_count + 1
+    ORDER BY min(b.executed_at) FILTER (WHERE a.role = 'open'), min(b.ticket) FILTER (WHERE a.role = 'open')
 """)
 
 _BOOKED = text("""
-    SELECT id, revision, content_hash, trade_id FROM fills
+    SELECT * FROM fills
     WHERE account_id = :account_id AND ticket = :ticket ORDER BY revision DESC LIMIT 1
 """)
 
@@ -69,6 +66,16 @@ _BOOK = text("""
     SELECT id FROM booked
 """)
 
+# What closed something of a position after one of its records. Where the broker cancelled a record, it settles the
+# position by trades of its own, and what was closed stays with whom it closed.
+_LATER_EXITS = text("""
+    SELECT * FROM (
+        SELECT DISTINCT ON (ticket) *, bool_or(kind = 'cancelled') OVER () AS unsettled FROM fills
+        WHERE account_id = :account_id AND position_id = :position_id ORDER BY ticket, revision DESC) n
+    WHERE entry IN ('out', 'out_by', 'inout') AND (executed_at, ticket) > (:at, :ticket) AND NOT unsettled
+    ORDER BY executed_at, ticket
+""")
+
 _STANDING = (
     select(fill_allocations)
     .join(fills, fills.c.id == fill_allocations.c.fill_id)
@@ -76,17 +83,8 @@ _STANDING = (
     .order_by(fills.c.revision, fill_allocations.c.line)
 )
 
-# A close by an opposite position makes a fill on each of the two; the lots are those of its own.
-_EXECUTED = text("""
-    SELECT coalesce(sum(volume) FILTER (WHERE kind = 'trade'), 0) AS volume,
-           sum(volume * price) FILTER (WHERE kind = 'trade')
-               / nullif(sum(volume) FILTER (WHERE kind = 'trade'), 0) AS price,
-           coalesce(sum(volume) FILTER (WHERE kind = 'cancelled'), 0) AS cancelled
-    FROM (SELECT DISTINCT ON (f.ticket) f.volume, f.price, f.kind
-          FROM fills f JOIN trade_ledger t ON t.id = f.trade_id
-          WHERE f.trade_id = :trade_id AND f.position_id IS DISTINCT FROM t.close_by_position_id
-          ORDER BY f.ticket, f.revision DESC) f
-""")
+# The source of a revision that changes nothing of the record, only whose it is.
+ATTRIBUTION = "attribution"
 
 
 class Orphans(StrEnum):
@@ -98,15 +96,6 @@ class Orphans(StrEnum):
     WAIT = "wait"
     STRANGERS_WAIT = "strangers_wait"
     BOOK = "book"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Executed:
-    """What is booked for a trade's orders: lots, their average price, and lots that the broker cancelled again."""
-
-    volume: Lots
-    price: Price | None
-    cancelled: Lots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,29 +119,88 @@ async def book(
     """Book a record of the broker once; None if this very content is booked, or if it waits for its openers.
 
     The caller holds the account's booking queue. A changed record becomes a new revision that takes back the
-    lines and the money of the one before.
+    lines and the money of the one before. So does one that was nobody's once its trade is known, whoever reports
+    it. In whatever order records come, what closed their position is in the end with whom it closed.
     """
     known = await connection.execute(_BOOKED, {"account_id": account.id, "ticket": fill.ticket})
     before = known.mappings().one_or_none()
-    if before is not None and (before["content_hash"] == fill.content_hash or source != "feed"):
+    if before is None:
+        openers = await _openers(connection, account, fill)
+        if orphans is Orphans.WAIT and not covered(fill, openers):
+            return None
+        booked = await _write(connection, account, fill, maker=maker, source=source, openers=openers)
+        await _attribute_later_exits(connection, account, fill)
+        return booked
+    if before["content_hash"] == fill.content_hash:
+        if maker is None or before["trade_id"] is not None:
+            return None
+        booked = await _revise(connection, account, fill, before=before, maker=maker, source=ATTRIBUTION)
+        await _attribute_later_exits(connection, account, fill)
+        return booked
+    if source != "feed":
         # Only the feed reads in order: an answer read earlier may come to the books later.
         return None
-    openers = await _openers(connection, account.id, fill)
-    if before is None and orphans is Orphans.WAIT and not covered(fill, openers):
-        return None
+    # A corrected record may have lost its magic; its trade is still the one of the record before.
+    return await _revise(
+        connection, account, fill, before=before, maker=maker or before["trade_id"], source=source
+    )
+
+
+async def _attribute_later_exits(connection: AsyncConnection, account: Account, fill: Fill) -> None:
+    if fill.position_id == 0 or fill.kind is not FillKind.TRADE:
+        return
+    for before in (await connection.execute(_LATER_EXITS, _place(account, fill))).mappings().all():
+        later, maker = _fill(before), before["trade_id"]
+        openers = await _openers(connection, account, later)
+        if set(allocate(later, maker=maker, openers=openers)) != set(
+            await _allocations(connection, account.id, later.ticket)
+        ):
+            await _revise(connection, account, later, before=before, maker=maker, source=ATTRIBUTION)
+
+
+async def _revise(
+    connection: AsyncConnection,
+    account: Account,
+    fill: Fill,
+    *,
+    before: RowMapping,
+    maker: UUID | None,
+    source: str,
+) -> Booked:
+    return await _write(
+        connection,
+        account,
+        fill,
+        maker=maker,
+        source=source,
+        openers=await _openers(connection, account, fill),
+        before=before,
+        standing=await _allocations(connection, account.id, fill.ticket),
+    )
+
+
+async def _write(
+    connection: AsyncConnection,
+    account: Account,
+    fill: Fill,
+    *,
+    maker: UUID | None,
+    source: str,
+    openers: Sequence[Opener],
+    before: RowMapping | None = None,
+    standing: Sequence[Allocation] = (),
+) -> Booked:
+    """Write a revision of the record, with what it takes back of the one before."""
     revision = 1 if before is None else before["revision"] + 1
-    if maker is None and before is not None:
-        maker = before["trade_id"]
-    taken_back: tuple[Allocation, ...] = ()
-    if before is not None:
-        taken_back = tuple(line.reversed() for line in await _allocations(connection, account.id, fill.ticket))
-        openers = _restored(openers, taken_back)
+    taken_back = tuple(line.reversed() for line in standing)
     allocations = allocate(fill, maker=maker, openers=openers)
     lines = (*taken_back, *allocations)
     fill_id = await _insert(connection, account, fill, revision=revision, maker=maker, source=source, lines=lines)
-    for line in lines:
-        await _count(connection, account, fill.executed_at, line)
+    for line in allocations:
+        await daily_stats.count(connection, account, fill.executed_at, line)
     if before is not None:
+        for line in taken_back:
+            await daily_stats.count(connection, account, before["executed_at"], line)
         await ledger.reverse(
             connection,
             event_id(account.id, fill.ticket, revision - 1),
@@ -163,7 +211,7 @@ async def book(
     await ledger.post(connection, account, event, fill=fill, fill_id=fill_id, lines=allocations)
     await record(
         connection,
-        "fill.booked" if revision == 1 else "fill.corrected",
+        _action(revision, source),
         actor="broker",
         subject=f"fill:{fill.ticket}",
         detail={"fill": fill, "revision": revision, "source": source},
@@ -171,21 +219,6 @@ async def book(
         trade_id=maker,
     )
     return Booked(fill_id=fill_id, fill=fill, trade_id=maker)
-
-
-async def unbooked(connection: AsyncConnection, account_id: UUID, tickets: Collection[int]) -> set[int]:
-    """Those of the tickets that the books do not have."""
-    query = select(fills.c.ticket).where(fills.c.account_id == account_id, fills.c.ticket.in_(tickets))
-    return set(tickets) - set((await connection.scalars(query)).all())
-
-
-async def executed(connection: AsyncConnection, trade_id: UUID) -> Executed:
-    row = (await connection.execute(_EXECUTED, {"trade_id": trade_id})).one()
-    return Executed(
-        volume=Lots(row.volume),
-        price=None if row.price is None else Price(row.price),
-        cancelled=Lots(row.cancelled),
-    )
 
 
 async def maker_of(connection: AsyncConnection, account_id: UUID, fill: Fill) -> trades.Trade | None:
@@ -208,17 +241,27 @@ def _later(trade: trades.Trade, fill: Fill) -> bool:
     return order_id is not None and fill.broker_order_id != order_id
 
 
-async def _openers(connection: AsyncConnection, account_id: UUID, fill: Fill) -> tuple[Opener, ...]:
+def _action(revision: int, source: str) -> str:
+    if source == ATTRIBUTION:
+        return "fill.attributed"
+    return "fill.booked" if revision == 1 else "fill.corrected"
+
+
+async def _openers(connection: AsyncConnection, account: Account, fill: Fill) -> tuple[Opener, ...]:
     if fill.position_id == 0 or fill.entry is Entry.IN:
         return ()
-    rows = await connection.execute(_OPENERS, {"account_id": account_id, "position_id": fill.position_id})
+    rows = await connection.execute(_OPENERS, _place(account, fill))
     return tuple(Opener(trade_id=row.trade_id, volume=Lots(row.volume)) for row in rows)
 
 
-def _restored(openers: Sequence[Opener], taken_back: Sequence[Allocation]) -> tuple[Opener, ...]:
-    """The openers as they were before the lines that are now taken back."""
-    closed = {line.trade_id: -line.volume for line in taken_back if line.role is AllocationRole.CLOSE}
-    return tuple(Opener(trade_id=o.trade_id, volume=Lots(o.volume + closed.get(o.trade_id, 0))) for o in openers)
+def _place(account: Account, fill: Fill) -> dict[str, Any]:
+    """Where a record stands in the history of its position."""
+    return {
+        "account_id": account.id,
+        "position_id": fill.position_id,
+        "ticket": fill.ticket,
+        "at": fill.executed_at,
+    }
 
 
 async def _insert(
@@ -270,6 +313,13 @@ def _sum(one: Allocation, other: Allocation) -> Allocation:
     )
 
 
+def _fill(row: RowMapping) -> Fill:
+    """The broker's record as it was booked."""
+    given = {field.name: row[field.name] for field in dataclass_fields(Fill)}
+    kinds = {"kind": FillKind(row["kind"]), "entry": Entry(row["entry"]), "reason": FillReason(row["reason"])}
+    return Fill(**{**given, **kinds})
+
+
 def _allocation(row: Any) -> Allocation:
     return Allocation(
         trade_id=row["trade_id"],
@@ -280,37 +330,3 @@ def _allocation(row: Any) -> Allocation:
         swap=row["swap"],
         fee=row["fee"],
     )
-
-
-async def _count(connection: AsyncConnection, account: Account, at: datetime, line: Allocation) -> None:
-    """Add the line's money to the day of the user who owns it."""
-    money: tuple[Decimal, ...] = (line.profit, line.commission, line.swap, line.fee)
-    if line.trade_id is None or not any(money):
-        return
-    await connection.execute(
-        _DAILY,
-        {
-            "account_id": account.id,
-            "trade_id": line.trade_id,
-            "at": at,
-            "profit": line.profit,
-            "commission": line.commission,
-            "swap": line.swap,
-            "fee": line.fee,
-        },
-    )
-
-
-_FEED_START = text("""
-    SELECT least(
-        now() - CAST(:window AS interval),
-        (SELECT max(executed_at) FROM fills WHERE account_id = :account_id) - CAST(:window AS interval),
-        (SELECT min(received_at) FROM trade_ledger WHERE account_id = :account_id AND closed_at IS NULL)
-    )
-""")
-
-
-async def feed_start(connection: AsyncConnection, account_id: UUID, *, window: timedelta) -> datetime:
-    """From where a feed that was away has to read: behind the newest fill booked and the oldest open trade."""
-    start: datetime = await connection.scalar(_FEED_START, {"account_id": account_id, "window": window})
-    return start

@@ -15,11 +15,11 @@ BOOKED_ONCE = Law(
         """
         SELECT format('fill %s: revision %s repeats the one before it', ticket, revision)
         FROM (
-            SELECT ticket, revision, content_hash,
+            SELECT ticket, revision, source, content_hash,
                    lag(content_hash) OVER (PARTITION BY account_id, ticket ORDER BY revision) AS before
             FROM fills
         ) f
-        WHERE content_hash = before
+        WHERE content_hash = before AND source <> 'attribution'
         """,
         """
         SELECT format('fill %s: %s lots, profit %s, commission %s, swap %s, fee %s; allocated %s, %s, %s, %s, %s',
@@ -170,10 +170,11 @@ EXACT = Law(
         FROM (
             SELECT account_id, user_id, day, profit, commission, swap, fee FROM user_daily_stats
             UNION ALL
-            SELECT f.account_id, t.user_id, CAST(f.executed_at AT TIME ZONE b.day_zone AS date),
+            SELECT f.account_id, t.user_id, CAST(c.executed_at AT TIME ZONE b.day_zone AS date),
                    -a.profit, -a.commission, -a.swap, -a.fee
             FROM fill_allocations a
             JOIN fills f ON f.id = a.fill_id
+            JOIN current_fills c ON c.account_id = f.account_id AND c.ticket = f.ticket
             JOIN trade_ledger t ON t.id = a.trade_id
             JOIN broker_accounts b ON b.id = f.account_id
         ) m

@@ -104,7 +104,8 @@ RECORDED = Law(
         """
         SELECT format('fill %s: no event says that revision %s was booked', f.ticket, f.revision)
         FROM fills f
-        LEFT JOIN events e ON e.kind IN ('fill.booked', 'fill.corrected') AND e.account_id = f.account_id
+        LEFT JOIN events e ON e.kind IN ('fill.booked', 'fill.corrected', 'fill.attributed')
+            AND e.account_id = f.account_id
             AND e.payload -> 'fill' ->> 'ticket' = CAST(f.ticket AS text)
             AND e.payload ->> 'revision' = CAST(f.revision AS text)
         WHERE e.id IS NULL

@@ -441,7 +441,7 @@ fills = Table(
     one_of("kind", FillKind),
     one_of("entry", Entry),
     CheckConstraint("side IN ('buy', 'sell', '')", name="side"),
-    CheckConstraint("source IN ('submit', 'resolve', 'feed')", name="source"),
+    CheckConstraint("source IN ('submit', 'resolve', 'feed', 'attribution')", name="source"),
     CheckConstraint("volume >= 0", name="volume"),
     CheckConstraint("revision > 0", name="revision"),
 )

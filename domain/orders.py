@@ -239,6 +239,10 @@ class BrokerOrder:
     placed_at: datetime
     done_at: datetime | None
 
+    def owes(self, booked: Decimal) -> bool:
+        """Whether the broker has executed more of it than the `booked` lots: then its deals are still to come."""
+        return self.volume - self.remaining > booked
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quote:

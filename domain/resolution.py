@@ -1,8 +1,9 @@
 """What a search under a magic number proves of a send that nobody answered.
 
-1. An order or a fill under the number proves that the broker took it.
+1. An order that the broker did not refuse, or a fill, under the number proves that the broker took it.
 2. Absence is proven only by four complete lists, a history in sync, and a quiet window since the sending
-   process was proven dead: nothing can be in flight any more.
+   process was proven dead: nothing can be in flight any more. A refused order needs the same proofs: it may be
+   what an earlier attempt left, while the one that is asked about still travels.
 3. Everything else proves nothing, and says what is missing.
 """
 
@@ -64,7 +65,8 @@ def conclude(
 ) -> Found | Absent | Inconclusive:
     """Decide on complete lists; a list that could not be read must have raised before."""
     order = chosen([*orders, *history_orders], broker_order_id=None)
-    if order is not None or fills:
+    refused = order is not None and order.state is BrokerOrderState.REJECTED
+    if fills or (order is not None and not refused):
         return Found(order=order, fills=tuple(fills))
     missing = []
     if position_count:
@@ -75,6 +77,7 @@ def conclude(
     if waited < quiet:
         missing.append(f"{(quiet - waited).total_seconds():.0f} more quiet seconds since the sender ended")
     if not missing:
-        return Absent()
-    shown = f"{position_count} positions" if position_count else "nothing"
-    return Inconclusive(found=f"{shown} under this number", missing=tuple(missing))
+        return Absent() if order is None else Found(order=order, fills=())
+    shown = [f"{position_count} positions"] if position_count else []
+    shown += ["a refused order"] if refused else []
+    return Inconclusive(found=f"{' and '.join(shown) or 'nothing'} under this number", missing=tuple(missing))

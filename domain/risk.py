@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -171,6 +171,35 @@ def claim_of(intent: OrderIntent, context: RiskContext) -> Approved | Denial:
     return _size(intent, context, context.account, context.instrument, context.quote)
 
 
+def recovered_claim(intent: OrderIntent, context: RiskContext) -> Approved | Denial:
+    """What an order that may long be at the broker claims, on the last facts known; or the fact that is missing.
+
+    No gate can undo what was sent, so none is asked. A limit that is not set is taken at its dearest.
+    """
+    if context.account is None:
+        return _account_unknown()
+    if context.instrument is None:
+        return next(_tradable(intent, context))
+    if context.quote is None:
+        return _quote_missing()
+    known = {limit.name for limit in context.limits}
+    assumed = tuple(limit for limit in _DEAREST if limit.name not in known)
+    context = replace(context, limits=(*context.limits, *assumed))
+    assert context.account is not None, "it was looked for above"
+    assert context.instrument is not None, "so was the instrument"
+    assert context.quote is not None, "and the quote"
+    return _size(intent, context, context.account, context.instrument, context.quote)
+
+
+# Without a collar the price is that of the order or of now; without a stop all of the value may be lost.
+_DEAREST = (
+    Limit(name=LimitName.PRICE_COLLAR, scope=ControlScope.ACCOUNT, value=ZERO, unit="points", currency=None),
+    Limit(
+        name=LimitName.STOPLESS_LOSS, scope=ControlScope.ACCOUNT, value=Decimal(100), unit="percent", currency=None
+    ),
+)
+
+
 def _standing(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
     """Whether this user may trade this symbol on this account at all."""
     if context.now >= intent.submit_by:
@@ -254,11 +283,11 @@ def _data(context: RiskContext) -> Iterator[Denial]:
         yield Denial(gate=Gate.ACCOUNT, code=condition.kind, message=condition.message)
     account = context.account
     if account is None:
-        yield Denial(gate=Gate.ACCOUNT, code="account_unknown", message="no account snapshot has been read yet")
+        yield _account_unknown()
     else:
         yield from _aged(Gate.ACCOUNT, "account_stale", "the account snapshot", account.read_at, context)
     if context.quote is None:
-        yield Denial(gate=Gate.QUOTE, code="quote_missing", message="there is no quote for this symbol")
+        yield _quote_missing()
     else:
         yield from _aged(Gate.QUOTE, "quote_stale", "the quote", context.quote.read_at, context)
         still = context.now - context.quote.at
@@ -268,6 +297,14 @@ def _data(context: RiskContext) -> Iterator[Denial]:
                 code="market_still",
                 message=f"the market has not moved for {still // timedelta(seconds=1)} s; it may be closed",
             )
+
+
+def _account_unknown() -> Denial:
+    return Denial(gate=Gate.ACCOUNT, code="account_unknown", message="no account snapshot has been read yet")
+
+
+def _quote_missing() -> Denial:
+    return Denial(gate=Gate.QUOTE, code="quote_missing", message="there is no quote for this symbol")
 
 
 def _aged(gate: Gate, code: str, what: str, read_at: datetime, context: RiskContext) -> Iterator[Denial]:

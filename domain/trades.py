@@ -57,15 +57,16 @@ def event_from_books(
     """What the broker's books mean to a trade in `state`; None if they say nothing new.
 
     `filled` lots have been booked, `booked` of them were known to the trade before. An order that the broker
-    shows as filled moves the trade only by its fills: until they are booked there is nothing to account for. Of
-    fills that the broker itself cancelled again, `cancelled` lots, nothing more will come.
+    shows as filled moves the trade only by its fills: until they are booked there is nothing to account for. One
+    that it shows as ended does so for as long as less is booked than it says to have executed. Of fills that the
+    broker itself cancelled again, `cancelled` lots, nothing more will come.
     """
     if filled > booked:
         return fill_event(state, filled=filled, volume=volume)
     if state not in OPEN_STATES or order is None:
         return None
     ended = _ENDED.get(order.state)
-    if ended is not None:
+    if ended is not None and not order.owes(filled + cancelled):
         # An order that was filled in part is never "rejected": the broker took it, and the rest is cancelled.
         taken = filled > 0 or state is OrderState.PARTIALLY_FILLED
         return OrderEvent.CANCELLED if taken and ended is OrderEvent.REJECTED else ended

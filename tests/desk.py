@@ -23,7 +23,8 @@ from activities import leases
 from activities.commands import CommandActivities
 from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
-from activities.sender import Sender, SenderActivities
+from activities.sender import Sender
+from activities.sends import SenderActivities
 from activities.trades import TradeActivities
 from brokers.mt5.adapter import open_broker
 from brokers.simulator.control import Control

@@ -10,7 +10,7 @@ import pytest
 from activities.commands import CommandActivities
 from activities.failures import REPEAT_HELPS
 from activities.feed import FeedActivities
-from activities.sender import SenderActivities
+from activities.sends import SenderActivities
 from activities.trades import TradeActivities
 from api.errors import PIPELINE_PROBLEMS
 from domain.errors import PipelineError

@@ -35,6 +35,9 @@ START_MARGIN = timedelta(seconds=1)
 # Before another try of a submit that failed without having claimed anything.
 SUBMIT_PAUSE = timedelta(milliseconds=500)
 
+# Before the next try to hold the risk of a recovering trade whose account, symbol or quote nobody has read yet.
+FACTS_PAUSE = timedelta(seconds=5)
+
 # Looking up, cancelling and modifying are harmless to repeat.
 BROKER_REPEATABLE = ActivityConfig(
     start_to_close_timeout=timedelta(seconds=60),

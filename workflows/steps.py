@@ -1,6 +1,7 @@
 """Steps in our own books, and what a failed one means."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TypeVar
 
 from temporalio import workflow
@@ -15,9 +16,11 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
 with workflow.unsafe.imports_passed_through():
+    from activities.feed import FeedActivities, FollowAccount
     from activities.trades import TradeActivities
     from domain.errors import TradeNotFound
-    from workflows.retries import BOOKS, BOOKS_PATIENT
+    from workflows.queues import broker_queue
+    from workflows.retries import BOOKS, BOOKS_PATIENT, BROKER_REPEATABLE, START_MARGIN, at_broker
 
 Step = TypeVar("Step")
 Answer = TypeVar("Answer")
@@ -36,6 +39,21 @@ async def in_books(
             raise
         patient: ActivityConfig = {**BOOKS_PATIENT, "summary": summary}
         return await workflow.execute_activity_method(step, argument, **patient)
+
+
+async def refresh(account_slug: str, *, by: datetime) -> None:
+    """Have the feed read account and market now, unless `by` passes before it is done."""
+    options = at_broker(BROKER_REPEATABLE, queue=broker_queue(account_slug), summary="read account and market")
+    options["schedule_to_close_timeout"] = max(by - workflow.now(), START_MARGIN)
+    try:
+        await workflow.execute_activity_method(
+            FeedActivities.refresh, FollowAccount(account_slug=account_slug), **options
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        # The gates then say themselves what they are missing.
+        workflow.logger.warning("the broker could not be read: %s", error.cause)
 
 
 def forgotten(error: FailureError) -> bool:

@@ -15,8 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 with workflow.unsafe.imports_passed_through():
     from activities.commands import CancelOrder, CommandActivities, ModifyOrder
     from activities.commands import CommandAnswer as OrderCommandAnswer
-    from activities.feed import FeedActivities, FollowAccount
-    from activities.sender import SearchTrade, SenderActivities, SubmitTrade
+    from activities.sends import SearchTrade, SenderActivities, SubmitTrade
     from activities.trades import AcceptTrade, DecideTrade, LostSubmit, ReserveTrade, TradeActivities, TradeStep
     from domain.commands import Command
     from domain.errors import CommandConflict, NotCancellable, NotUnresolved
@@ -26,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.queues import broker_queue
     from workflows.retries import (
         BROKER_REPEATABLE,
+        FACTS_PAUSE,
         RESOLVE_INTERVALS,
         SAFETY_POLLS,
         START_MARGIN,
@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
         at_broker,
     )
     from workflows.search_attributes import NEEDS_ATTENTION, STATE
-    from workflows.steps import forgotten, in_books, root, was_begun_before, was_started
+    from workflows.steps import forgotten, in_books, refresh, root, was_begun_before, was_started
     from workflows.trade_messages import (
         CancelTrade,
         CommandAnswer,
@@ -85,7 +85,7 @@ class TradeWorkflow:
             if progress.state is OrderState.PENDING and was_begun_before() and not self._recovering:
                 return await self._recover(trade)
             if progress.state is OrderState.PENDING:
-                progress = await self._reserve()
+                progress = await self._reserve(trade)
             if progress.state is OrderState.PENDING:
                 progress = await self._submit()
             while not progress.final:
@@ -176,27 +176,21 @@ class TradeWorkflow:
         accepted = AcceptTrade(intent=self._intent, workflow_id=workflow.info().workflow_id)
         return self._take(await in_books(TradeActivities.accept, accepted, summary="store the intent"))
 
-    async def _reserve(self) -> TradeProgress:
-        """Hold the risk, on the feed's data; where that is missing or old, once more on the broker's own."""
+    async def _reserve(self, trade: TradeInput) -> TradeProgress:
+        """Hold the risk, on the feed's data; where that is missing or old, once more on the broker's own.
+
+        Only a recovering trade may lack a fact even then; it may be at the broker, so it waits.
+        """
         wanted = ReserveTrade(trade_id=self._intent.trade_id, last=False, recovering=self._recovering)
         reserved = await in_books(TradeActivities.reserve, wanted, summary="reserve risk")
-        if reserved.stale:
-            await self._refresh()
+        while reserved.stale:
+            if wanted.last:
+                await self._stay_short(trade)
+                await workflow.sleep(FACTS_PAUSE, summary="for a fact that the books miss")
+            await refresh(self._account_slug, by=self._intent.submit_by)
             wanted = replace(wanted, last=True)
             reserved = await in_books(TradeActivities.reserve, wanted, summary="reserve risk on fresh data")
         return self._take(reserved.progress)
-
-    async def _refresh(self) -> None:
-        options = at_broker(BROKER_REPEATABLE, queue=self._queue, summary="read account and market")
-        options["schedule_to_close_timeout"] = max(self._intent.submit_by - workflow.now(), START_MARGIN)
-        step = FollowAccount(account_slug=self._account_slug)
-        try:
-            await workflow.execute_activity_method(FeedActivities.refresh, step, **options)
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            # The gates then say themselves what they are missing.
-            workflow.logger.warning("the broker could not be read: %s", error.cause)
 
     async def _submit(self) -> TradeProgress:
         progress = self._known()

@@ -154,6 +154,7 @@ class Mt5Broker(Broker):
             return self._fills.fills(windows.deals)
 
     async def find(self, magic: int, *, since: datetime) -> Lookup:
+        self._check_clock()
         read_at = self._now()
         start, until = self._clock.search_window(since, read_at)
         with readable():
@@ -169,6 +170,7 @@ class Mt5Broker(Broker):
                 history_orders=mapping.sent_orders(answer["history_orders"], clock=self._clock),
                 fills=tuple(mapping.fill(deal, clock=self._clock) for deal in answer["deals"]),
                 in_sync=in_sync,
+                deal_count=after,
                 since=since,
                 read_at=read_at,
             )

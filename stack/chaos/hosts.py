@@ -16,7 +16,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.commands import CommandActivities
 from activities.feed import FeedActivities, FollowAccount
-from activities.sender import Sender, SenderActivities
+from activities.sender import Sender
+from activities.sends import SenderActivities
 from activities.trades import TradeActivities
 from brokers.mt5.adapter import Mt5Broker
 from db import accounts

@@ -28,6 +28,7 @@ class ScriptedBroker:
     sends: list[OrderRequest] = field(default_factory=list)
     commands: list[int] = field(default_factory=list)
     retired: int = 0
+    died_at: datetime = NOW
 
     async def submit(self, order: OrderRequest) -> SubmitOutcome:
         self.sends.append(order)
@@ -41,7 +42,7 @@ class ScriptedBroker:
 
     async def retire_sender(self) -> datetime:
         self.retired += 1
-        return NOW
+        return self.died_at
 
     async def cancel(self, broker_order_id: int) -> CommandOutcome:
         self.commands.append(broker_order_id)
@@ -61,6 +62,7 @@ def make_lookup(**changes: Any) -> Lookup:
         "history_orders": (),
         "fills": (),
         "in_sync": True,
+        "deal_count": 1,
         "since": NOW,
         "read_at": NOW + QUIET,
     }

@@ -1,19 +1,21 @@
 """The feed books what the broker shows, and nothing of what is not ours to see."""
 
+import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.feed import FollowAccount
-from activities.sender import SenderActivities, SubmitTrade
+from activities.feed import REREAD_INTERVAL, FollowAccount
+from activities.sends import SenderActivities, SubmitTrade
 from activities.stretch import ORPHAN_PATIENCE
 from db.instruments import bound_slippage
 from db.trades import Trade
 from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch, LeaseLost, PipelineError
+from domain.fills import Fill
 from domain.orders import Accepted, BrokerOrderState, OrderState
 from tests.activities.broker import make_lookup, make_sender, take_lease
 from tests.activities.feeding import ALL_ON, ReadBroker, Signals, follow_until, make_feed, now
@@ -144,6 +146,94 @@ async def test_slippage_is_measured_where_the_look_up_of_an_order_books_its_fill
     assert list(slipped.values()) == [Decimal("25.00"), Decimal("2.50"), Decimal("0.022725")]
     assert await books.rows("SELECT kind, trade_id FROM alerts") == [{"kind": "slippage", "trade_id": trade.id}]
     assert signals.told == [trade.workflow_id]
+
+
+async def test_a_cancelled_order_whose_deals_show_late_keeps_its_trade_open_until_they_do(books: Books) -> None:
+    broker = ReadBroker()
+    trade = await working(books, broker)
+    await books.run("UPDATE trade_ledger SET submitted_at = now() - interval '1 minute'")
+    order = make_order(
+        magic=trade.progress.magic,
+        state=BrokerOrderState.CANCELLED,
+        remaining=lots("0.06"),
+        done_at=now() - timedelta(minutes=2),
+    )
+    broker.lookup = make_lookup(history_orders=(order,))
+    feed = make_feed(books, await take_lease(books), broker)
+
+    async def alerted() -> bool:
+        return await books.scalar("SELECT kind FROM alerts") == "deals_missing"
+
+    await follow_until(books, feed, alerted, what="somebody to be told")
+    assert (await books.trade(trade.id)).state is OrderState.WORKING
+    assert await books.scalar("SELECT state FROM risk_reservations") == "held"
+
+    broker.records = (make_fill(magic=trade.progress.magic, volume=lots("0.04")),)
+
+    async def ended() -> bool:
+        return (await books.trade(trade.id)).state is OrderState.CANCELLED
+
+    await follow_until(books, feed, ended, what="the trade to end")
+    assert (await books.trade(trade.id)).progress.filled_volume == lots("0.04")
+
+
+async def test_a_fill_of_a_look_up_that_the_books_refuse_keeps_nothing_else_out(books: Books) -> None:
+    broker = ReadBroker()
+    trade = await working(books, broker)
+    await books.run("UPDATE trade_ledger SET submitted_at = now() - interval '1 minute'")
+    refused = make_fill(magic=trade.progress.magic, volume=lots("-0.10"))
+    fill = make_fill(magic=trade.progress.magic, ticket=9100, position_id=7100)
+    broker.lookup = make_lookup(fills=(refused, fill))
+
+    async def is_filled() -> bool:
+        return (await books.trade(trade.id)).state is OrderState.FILLED
+
+    feed = make_feed(books, await take_lease(books), broker)
+    await follow_until(books, feed, is_filled, what="the fill that can be booked")
+    assert await books.scalar("SELECT kind FROM alerts") == "unbookable"
+
+
+async def test_a_refused_record_is_booked_once_the_books_take_it(books: Books) -> None:
+    odd = make_fill(magic=0)
+    broker = ReadBroker(records=(odd,))
+    await books.run("ALTER TABLE fills ADD CONSTRAINT too_narrow CHECK (volume > 1)")
+    started_at = now()
+    feed = make_feed(
+        books, await take_lease(books), broker, clock=lambda: started_at + broker.fills_read * REREAD_INTERVAL
+    )
+
+    async def refused() -> bool:
+        return await books.scalar("SELECT kind FROM alerts") == "unbookable"
+
+    async def booked() -> bool:
+        if await refused():
+            await books.run("ALTER TABLE fills DROP CONSTRAINT IF EXISTS too_narrow")
+        return bool(await books.scalar("SELECT count(*) FROM fills"))
+
+    await follow_until(books, feed, booked, what="the record to be booked after all")
+
+
+async def test_a_refresh_waits_for_the_records_that_the_feed_is_booking(books: Books) -> None:
+    """An older reading must never take a newer one's correction back."""
+    older, newer = make_fill(magic=0), make_fill(magic=0, commission=Decimal("-0.70"))
+    looks: list[str] = []
+
+    class Slow(ReadBroker):
+        async def read_fills(self, since: datetime) -> tuple[Fill, ...]:
+            looks.append("begun")
+            first = len(looks) == 1
+            records = (older,) if first else (newer,)
+            for _ in range(50 if first else 1):
+                await asyncio.sleep(0)
+            looks.append("read")
+            return records
+
+    feed = make_feed(books, await take_lease(books), Slow())
+
+    await asyncio.gather(feed.read_now(), feed.read_now())
+
+    assert looks == ["begun", "read", "begun", "read"]
+    assert await books.scalar("SELECT commission FROM current_fills") == Decimal("-0.70")
 
 
 @pytest.mark.parametrize(

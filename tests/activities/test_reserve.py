@@ -7,12 +7,13 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from activities.trades import LostSubmit, ReserveTrade
+from db.snapshots import write_quotes
 from db.trades import Trade
 from domain.limits import LimitName
 from domain.orders import OrderState, Side
 from domain.trades import TradeProgress
 from tests.db.books import Books
-from tests.factories import NOW, lots, make_position
+from tests.factories import NOW, lots, make_position, make_quote
 
 # What an order for 0.10 lots at 1.10210, its worst price, holds.
 VALUE, LOSS = Decimal("11021.00"), Decimal("220.42")
@@ -170,3 +171,30 @@ async def test_a_submit_that_was_claimed_is_unresolved_however_late_it_is(books:
 
     assert (lost.state, lost.needs_attention) == (OrderState.UNRESOLVED, True)
     assert await books.scalar("SELECT state FROM risk_reservations") == "held"
+
+
+async def test_an_order_that_may_be_at_the_broker_is_held_whatever_the_gates_say(books: Books) -> None:
+    await books.run("UPDATE trading_control SET state = 'halted' WHERE scope = 'all'")
+    await books.run("UPDATE instruments SET listed = false")
+    await books.limit(LimitName.DAILY_LOSS, 1)
+    trade = await books.accepted()
+    books.now = NOW + timedelta(days=2)
+
+    held = await books.steps().reserve(ReserveTrade(trade_id=trade.id, last=False, recovering=True))
+
+    assert (held.stale, held.progress.state) == (False, OrderState.PENDING)
+    assert await books.scalar("SELECT state FROM risk_reservations") == "held"
+
+
+async def test_one_whose_claim_cannot_be_said_waits_and_is_alerted_once(books: Books) -> None:
+    trade = await books.accepted()
+    await books.run("DELETE FROM quotes")
+    step = ReserveTrade(trade_id=trade.id, last=True, recovering=True)
+
+    waiting = [await books.steps().reserve(step) for _ in range(2)]
+
+    assert [(one.stale, one.progress.state) for one in waiting] == [(True, OrderState.PENDING)] * 2
+    assert await books.scalar("SELECT kind FROM alerts") == "recovery_waits"
+    async with books.broker.begin() as connection:
+        await write_quotes(connection, books.account.id, [make_quote()])
+    assert not (await books.steps().reserve(step)).stale

@@ -75,6 +75,7 @@ class InstantBroker:
             history_orders=tuple(order for order in mine if order not in working),
             fills=(),
             in_sync=True,
+            deal_count=1,
             since=since,
             read_at=datetime.now(UTC),
         )

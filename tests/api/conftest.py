@@ -22,7 +22,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.commands import CommandActivities
 from activities.failures import FailureInterceptor
 from activities.feed import FollowAccount
-from activities.sender import Sender, SenderActivities
+from activities.sender import Sender
+from activities.sends import SenderActivities
 from activities.trades import TradeActivities
 from api.app import create_app
 from api.tokens import Tokens

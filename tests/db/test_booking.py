@@ -151,44 +151,6 @@ async def test_the_brokers_own_exit_belongs_to_no_order_but_to_the_opener(books:
     assert (await books.trade(opener.id)).progress.filled_volume == lots("0.10")
 
 
-async def test_a_changed_record_becomes_a_revision_that_takes_the_old_one_back(books: Books) -> None:
-    opener = await books.accepted()
-    first = exit_of(None)
-    await books.book(opening(opener), first)
-    before = await books.rows("SELECT event_id, line, amount FROM ledger_entries ORDER BY event_id, line")
-
-    changed = replace(first, profit=Decimal("4.00"), swap=Decimal("-0.20"))
-    await books.book(changed)
-    await books.book(changed)
-
-    revisions = await books.rows("SELECT revision FROM fills WHERE ticket = :t ORDER BY revision", t=first.ticket)
-    assert [row["revision"] for row in revisions] == [1, 2]
-    after = await books.rows("SELECT event_id, line, amount FROM ledger_entries ORDER BY event_id, line")
-    assert [row for row in after if row in before] == before
-    assert [line["profit"] for line in await lines(books, first.ticket)] == [
-        Decimal("10.00"),
-        Decimal("-10.00"),
-        Decimal("4.00"),
-    ]
-    reversals = await books.rows("SELECT 1 FROM ledger_entries WHERE reverses_event_id IS NOT NULL")
-    assert len(reversals) == 3
-    assert (await balances(books))[books.user_id, "trading_profit"] == Decimal("-4.00")
-    await books.check_sums()
-
-
-async def test_a_busted_execution_gives_its_lots_and_money_back(books: Books) -> None:
-    opener = await books.accepted()
-    fill = opening(opener)
-    await books.book(fill)
-
-    await books.book(replace(fill, kind=FillKind.CANCELLED, volume=Lots(ZERO), commission=ZERO))
-
-    assert lines_by_owner(await lines(books, fill.ticket)) == {}
-    assert (await books.trade(opener.id)).progress.filled_volume == 0
-    assert await balances(books) == {}
-    await books.check_sums()
-
-
 async def test_a_fill_of_a_final_trade_is_booked_and_alerted(books: Books) -> None:
     trade = await books.accepted()
     await books.run("UPDATE trade_ledger SET state = 'cancelled' WHERE id = :id", id=trade.id)

@@ -5,12 +5,14 @@ Longer: `make check ARGS="tests/db/test_fill_book.py --hypothesis-profile=long"`
 
 import asyncio
 import itertools
+import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from db.trades import Trade
+from db.verify import verify
 from domain.fills import Entry, Fill, FillKind
 from domain.money import ZERO, Lots
 from domain.positions import MarginMode
@@ -40,6 +43,12 @@ MONEY_KINDS = [FillKind.BALANCE, FillKind.CREDIT, FillKind.CORRECTION, FillKind.
 _databases = itertools.count(1)
 
 
+@dataclass(kw_only=True)
+class Held:
+    magic: int
+    lots: Decimal
+
+
 class FillBook(RuleBasedStateMachine):
     """`records` is the broker's history as it is now, `shown` what of it is booked."""
 
@@ -53,7 +62,7 @@ class FillBook(RuleBasedStateMachine):
         self.records: dict[int, Fill] = {}
         self.shown: dict[int, Fill] = {}
         self.revisions: dict[int, int] = {}
-        self.openers: dict[int, Trade] = {}
+        self.trades: list[Trade] = []
         self.open_lots: dict[int, Decimal] = {}
         self.tickets = itertools.count(1)
         self.positions = itertools.count(7001)
@@ -86,14 +95,32 @@ class FillBook(RuleBasedStateMachine):
                     commission=commission,
                 )
             )
-        self.openers[position] = trade
+        self.trades.append(trade)
         self.open_lots[position] = Decimal("0.10") * parts
+
+    @precondition(lambda self: any(self.open_lots.values()))
+    @rule(data=st.data(), ours=st.booleans())
+    def another_order_adds_to_a_position(self, data: Any, *, ours: bool) -> None:
+        position = self.draw_held(data)
+        self.record(make_fill(**self.maker(ours=ours), position_id=position, volume=lots("0.10")))
+        self.open_lots[position] += Decimal("0.10")
+
+    @precondition(lambda self: any(self.open_lots.values()))
+    @rule(data=st.data(), ours=st.booleans(), profit=CENTS)
+    def an_order_turns_a_position(self, data: Any, profit: Decimal, *, ours: bool) -> None:
+        position = self.draw_held(data)
+        volume = Lots(self.open_lots[position] + Decimal("0.10"))
+        self.record(
+            make_exit(
+                **self.maker(ours=ours), position_id=position, entry=Entry.INOUT, volume=volume, profit=profit
+            )
+        )
+        self.open_lots[position] = Decimal("0.10")
 
     @precondition(lambda self: any(self.open_lots.values()))
     @rule(data=st.data(), profit=CENTS, swap=CENTS)
     def somebody_closes_a_part(self, data: Any, profit: Decimal, swap: Decimal) -> None:
-        held = sorted(position for position, volume in self.open_lots.items() if volume)
-        position = data.draw(st.sampled_from(held), label="position")
+        position = self.draw_held(data)
         volume = data.draw(st.sampled_from([Decimal("0.05"), self.open_lots[position]]), label="lots")
         self.open_lots[position] -= volume
         self.record(
@@ -156,9 +183,30 @@ class FillBook(RuleBasedStateMachine):
         self.book([self.records[ticket] for ticket in tickets], source=source)
 
     @precondition(lambda self: self.records)
+    @rule(data=st.data())
+    def the_feed_books_what_the_history_shows_yet(self, data: Any) -> None:
+        for records in data.draw(
+            st.lists(st.lists(st.sampled_from(sorted(self.records)), max_size=4), max_size=2)
+        ):
+            self.book([self.records[ticket] for ticket in records], source="feed")
+
+    @precondition(lambda self: self.records)
     @rule()
     def the_feed_books_everything(self) -> None:
         self.book(list(self.records.values()), source="feed")
+
+    def draw_held(self, data: Any) -> int:
+        held = sorted(position for position, volume in self.open_lots.items() if volume)
+        return int(data.draw(st.sampled_from(held), label="position"))
+
+    def maker(self, *, ours: bool) -> dict[str, int]:
+        """The numbers of a new order: of a trade of ours, or of somebody's hand."""
+        order = 20_000 + len(self.records)
+        if not ours:
+            return {"magic": 0, "broker_order_id": order}
+        trade = self.wait(self.books.accepted(volume=lots("9.00")))
+        self.trades.append(trade)
+        return {"magic": trade.progress.magic, "broker_order_id": order}
 
     def record(self, fill: Fill) -> None:
         ticket = next(self.tickets)
@@ -170,16 +218,29 @@ class FillBook(RuleBasedStateMachine):
             before = self.shown.get(fill.ticket)
             if before is not None and (source != "feed" or before.content_hash == fill.content_hash):
                 continue
-            if source != "feed" and fill.entry is Entry.OUT and self.held(fill.position_id) < fill.volume:
+            if source != "feed" and before is None and not self.covered(fill):
                 # Its opening is not booked yet; the feed, which sees all, will bring both in order.
                 continue
             self.revisions[fill.ticket] = self.revisions.get(fill.ticket, 0) + 1
             self.shown[fill.ticket] = fill
 
-    def held(self, position: int) -> Decimal:
-        """What is left open of a position by what is booked of it."""
-        own = [f for f in self.shown.values() if f.position_id == position and f.kind is FillKind.TRADE]
-        return sum((f.volume if f.entry is Entry.IN else -f.volume for f in own), ZERO)
+    def covered(self, fill: Fill) -> bool:
+        """Whether what is booked from before it holds what it closes."""
+        held = sum((q.lots for q in self.queue(fill.position_id, self.shown, before=fill.ticket)), ZERO)
+        return held > 0 if fill.entry is Entry.INOUT else fill.entry is not Entry.OUT or held >= fill.volume
+
+    def queue(self, position: int, records: dict[int, Fill], *, before: int) -> list[Held]:
+        """Who holds the lots of a position, first in, first out."""
+        queue: list[Held] = []
+        for ticket, fill in sorted(records.items()):
+            if fill.position_id == position and fill.kind is FillKind.TRADE and ticket < before:
+                left = fill.volume if fill.entry is not Entry.IN else ZERO
+                for held in queue:
+                    taken = min(held.lots, left)
+                    held.lots, left = held.lots - taken, left - taken
+                opened = fill.volume if fill.entry is Entry.IN else left if fill.entry is Entry.INOUT else ZERO
+                queue.append(Held(magic=fill.magic, lots=opened))
+        return queue
 
     def opened(self) -> list[int]:
         """Opening fills of whole positions, whose cancelling leaves nothing half closed."""
@@ -202,7 +263,7 @@ class FillBook(RuleBasedStateMachine):
 
     @invariant()
     def a_trade_is_filled_by_what_is_booked_of_it(self) -> None:
-        for trade in self.openers.values():
+        for trade in self.trades:
             booked = sum(
                 (f.volume for f in self.shown.values() if f.magic == trade.progress.magic and f.kind == "trade"),
                 ZERO,
@@ -219,23 +280,40 @@ class FillBook(RuleBasedStateMachine):
         assert self.wait(self.books.scalar(statement)) == brought
 
     def teardown(self) -> None:
-        """With everything booked, each opener has exactly the money of its own position."""
+        """With everything booked, each position is held by whom the model says, and each law holds."""
         if self.records:
             self.book(list(self.records.values()), source="feed")
             self.cash_is_what_the_records_brought()
             self.all_sums_agree()
-            for position, trade in self.openers.items():
-                self.check_money(position, trade)
+            for position in self.open_lots:
+                self.check_owners(position)
+            assert self.wait(self.broken_laws()) == []
         self.wait(self.stack.aclose())
         self.runner.close()
 
-    def check_money(self, position: int, trade: Trade) -> None:
-        own = [f for f in self.records.values() if f.position_id == position]
-        statement = (
-            "SELECT coalesce(sum(profit + commission + swap + fee), 0) FROM fill_allocations WHERE trade_id = :id"
-        )
-        money = sum((f.profit + f.commission + f.swap + f.fee for f in own), ZERO)
-        assert self.wait(self.books.scalar(statement, id=trade.id)) == money
+    async def broken_laws(self) -> list[str]:
+        async with self.books.owner.connect() as connection:
+            laws = await verify(connection)
+        return [violation for law in laws if law.law in {4, 7, 9} for violation in law.violations]
+
+    def check_owners(self, position: int) -> None:
+        """Whoever the model says still holds lots does so in the books."""
+        if any(f.kind is FillKind.CANCELLED for f in self.records.values() if f.position_id == position):
+            return
+        held: dict[UUID | None, Decimal] = {}
+        trades = {trade.progress.magic: trade.id for trade in self.trades}
+        for each in self.queue(position, self.records, before=sys.maxsize):
+            owner = trades.get(each.magic)
+            held[owner] = held.get(owner, ZERO) + each.lots
+        statement = """
+            SELECT a.trade_id, sum(CASE a.role WHEN 'close' THEN -a.volume ELSE a.volume END) AS lots
+            FROM fill_allocations a JOIN fills f ON f.id = a.fill_id WHERE f.position_id = :position
+            GROUP BY a.trade_id
+        """
+        rows = self.wait(self.books.rows(statement, position=position))
+        assert {row["trade_id"]: row["lots"] for row in rows if row["lots"]} == {
+            owner: volume for owner, volume in held.items() if volume
+        }
 
 
 @pytest.mark.parametrize("margin_mode", [MarginMode.HEDGING, MarginMode.NETTING])

@@ -106,3 +106,13 @@ def test_a_refused_attempt_beside_the_order_never_stands_for_it() -> None:
         assert chosen(orders, broker_order_id=7001) == refused
         assert chosen(orders, broker_order_id=7003) is None
     assert chosen([refused], broker_order_id=None) == refused
+
+
+def test_a_refused_attempt_alone_proves_nothing_while_another_may_travel() -> None:
+    refused = make_order(state=BrokerOrderState.REJECTED)
+
+    waiting = search(history_orders=(refused,), read_at=NOW)
+    assert isinstance(waiting, Inconclusive)
+    assert "refused" in waiting.found
+    assert isinstance(search(history_orders=(refused,), in_sync=False), Inconclusive)
+    assert search(history_orders=(refused,)) == Found(order=refused, fills=())

@@ -1,14 +1,36 @@
 """What the watch found denies by its own name: conditions whatever is sent, changed contracts what opens."""
 
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from domain.orders import OrderIntent, Side
-from domain.risk import Approved, Condition, Denial, Denied, Gate, RiskContext, claim_of, evaluate
+from domain.risk import (
+    Approved,
+    Condition,
+    Denial,
+    Denied,
+    Gate,
+    RiskContext,
+    claim_of,
+    evaluate,
+    recovered_claim,
+)
 from domain.watch import CONDITIONS, FindingKind, Pending
-from tests.factories import make_context, make_holding, make_intent
+from tests.factories import (
+    EUR,
+    NOW,
+    lots,
+    make_account,
+    make_context,
+    make_holding,
+    make_instrument,
+    make_intent,
+    make_quote,
+)
 
 
 def only_denial(intent: OrderIntent, context: RiskContext) -> Denial:
@@ -62,3 +84,48 @@ def test_a_changed_contract_says_who_can_open_it_again() -> None:
         "contract_size of EURUSD is 1000 instead of 100000; "
         "a person has to accept that: nexus contracts accept EURUSD"
     )
+
+
+_OLD = NOW - timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conditions": (Condition(kind=FindingKind.ALGO_TRADING_OFF, message="press the button"),)},
+        {"contract_changes": (Pending(symbol="EURUSD", term="contract_size", was="100000", shown="1000"),)},
+        {"instrument_listed": False},
+        {"instrument_allowed": False},
+        {"quote": make_quote(at=_OLD, read_at=_OLD)},
+        {"account": make_account(read_at=_OLD)},
+        {"limits": ()},
+        {"instrument": make_instrument(volume_min=lots("1"))},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_order_that_may_be_at_the_broker_is_never_denied(change: dict[str, Any]) -> None:
+    assert isinstance(recovered_claim(make_intent(), make_context(**change)), Approved)
+
+
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        ({"account": None}, "account_unknown"),
+        ({"quote": None}, "quote_missing"),
+        ({"instrument": None}, "symbol_unknown"),
+        ({"instrument": make_instrument(currency_profit=EUR)}, "rate_missing"),
+    ],
+)
+def test_a_claim_that_cannot_be_said_names_the_fact_that_is_missing(missing: dict[str, Any], code: str) -> None:
+    answer = recovered_claim(make_intent(), make_context(**missing))
+
+    assert isinstance(answer, Denial)
+    assert answer.code == code
+
+
+def test_without_limits_the_claim_of_a_recovered_order_is_its_whole_value() -> None:
+    claim = recovered_claim(make_intent(), make_context(limits=()))
+
+    assert isinstance(claim, Approved)
+    assert claim.amounts.loss == claim.amounts.notional == Decimal("11001.00")
+    assert claim.collar_points == 0

@@ -113,3 +113,16 @@ def test_a_part_filled_order_that_ends_is_never_rejected() -> None:
 def test_an_ended_order_is_no_news_to_a_final_trade(state: OrderState) -> None:
     for order in ENDED:
         assert seen(state, order) is None
+
+
+@pytest.mark.parametrize("order", [BrokerOrderState.CANCELLED, BrokerOrderState.EXPIRED])
+def test_an_ended_order_waits_for_the_deals_of_what_it_executed(order: BrokerOrderState) -> None:
+    ended = make_order(state=order, remaining=HALF)
+
+    def told(state: OrderState, *, filled: Lots = NONE, cancelled: Lots = NONE) -> OrderEvent | None:
+        return event_from_books(state, order=ended, filled=filled, cancelled=cancelled, booked=filled, volume=FULL)
+
+    assert told(OrderState.WORKING) is None
+    assert told(OrderState.UNRESOLVED) is OrderEvent.PLACED
+    assert told(OrderState.PARTIALLY_FILLED, filled=HALF) is OrderEvent(order.value)
+    assert told(OrderState.WORKING, cancelled=HALF) is OrderEvent(order.value)

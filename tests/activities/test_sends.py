@@ -1,19 +1,21 @@
 """A send happens once, behind a claim, and every outcome leaves the books as that outcome allows."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.sender import SearchTrade, SenderActivities, SubmitTrade
+from activities.sends import SearchTrade, SenderActivities, SubmitTrade
+from brokers.protocol import Lookup
 from db.accounts import Lease
 from db.trades import Trade
-from domain.errors import BrokerUnavailable
+from domain.errors import BrokerUnavailable, LeaseLost
 from domain.orders import (
     Accepted,
     BrokerOrderState,
     NotSent,
+    OrderRequest,
     OrderState,
     Rejected,
     SubmitOutcome,
@@ -223,14 +225,16 @@ async def test_absence_counts_from_the_death_of_the_sender_that_claimed(books: B
     trade = await books.reserved()
     lease = await take_lease(books)
     await submit(books, trade, ScriptedBroker(outcomes=[UNRESOLVED]), lease=lease)
-    broker = ScriptedBroker(lookup=make_lookup(read_at=NOW + QUIET - timedelta(seconds=1)))
+    claimed_at = await books.scalar("SELECT claimed_at FROM send_attempts")
+    died_at = claimed_at + timedelta(seconds=5)
+    broker = ScriptedBroker(died_at=died_at, lookup=make_lookup(read_at=died_at + QUIET - timedelta(seconds=1)))
 
     waiting = await search(books, trade, broker, lease=lease)
     assert (waiting.state, waiting.needs_attention) == (OrderState.UNRESOLVED, True)
     assert waiting.evidence is not None
     assert "quiet" in waiting.evidence["missing"]
 
-    broker.lookup = make_lookup()
+    broker.lookup = make_lookup(read_at=died_at + QUIET)
     ended = await search(books, trade, broker, lease=lease)
     assert (ended.state, ended.reason) == (OrderState.REJECTED, "absent")
     # Killed once, and the quiet window counted from then on.
@@ -252,3 +256,86 @@ async def test_a_history_out_of_sync_never_proves_absence(books: Books) -> None:
     trade = await unresolved(books)
     broker = ScriptedBroker(lookup=make_lookup(in_sync=False, read_at=NOW + timedelta(days=9)))
     assert (await search(books, trade, broker)).state is OrderState.UNRESOLVED
+
+
+async def test_a_sender_without_its_lease_proves_nothing(books: Books) -> None:
+    trade = await unresolved(books)
+    old = await take_lease(books)
+    await take_lease(books)
+    broker = ScriptedBroker(lookup=make_lookup(read_at=NOW + timedelta(days=9)))
+
+    with pytest.raises(LeaseLost):
+        await search(books, trade, broker, lease=old)
+
+    assert (await books.trade(trade.id)).state is OrderState.UNRESOLVED
+    assert (await books.scalar("SELECT sender_ended_at FROM send_attempts"), broker.retired) == (None, 0)
+
+
+async def test_a_lease_lost_while_the_broker_answers_proves_nothing_either(books: Books) -> None:
+    trade = await unresolved(books)
+
+    class Overtaken(ScriptedBroker):
+        async def find(self, magic: int, *, since: datetime) -> Lookup:
+            await take_lease(books)
+            return await super().find(magic, since=since)
+
+    with pytest.raises(LeaseLost):
+        await search(books, trade, Overtaken(lookup=make_lookup(read_at=NOW + timedelta(days=9))))
+
+    assert (await books.trade(trade.id)).state is OrderState.UNRESOLVED
+
+
+async def test_nothing_ended_before_it_was_claimed(books: Books) -> None:
+    """Clocks differ between machines: a proof of death that is older than the claim counts from the claim."""
+    trade = await unresolved(books)
+    await books.run("UPDATE send_attempts SET sender_ended_at = claimed_at - interval '1 hour'")
+    claimed_at = await books.scalar("SELECT claimed_at FROM send_attempts")
+
+    early = ScriptedBroker(lookup=make_lookup(read_at=claimed_at + QUIET - timedelta(seconds=1)))
+    assert (await search(books, trade, early)).state is OrderState.UNRESOLVED
+    late = ScriptedBroker(lookup=make_lookup(read_at=claimed_at + QUIET))
+    assert (await search(books, trade, late)).reason == "absent"
+
+
+async def test_a_history_shorter_than_the_books_never_proves_absence(books: Books) -> None:
+    trade = await unresolved(books)
+    await books.book(make_fill(magic=0), make_fill(magic=0, ticket=9100, broker_order_id=7100, position_id=7100))
+    broker = ScriptedBroker(lookup=make_lookup(read_at=NOW + timedelta(days=999), deal_count=1))
+
+    assert (await search(books, trade, broker)).state is OrderState.UNRESOLVED
+    broker.lookup = make_lookup(read_at=NOW + timedelta(days=999), deal_count=2)
+    assert (await search(books, trade, broker)).reason == "absent"
+
+
+async def test_a_search_goes_back_to_when_the_order_was_received(books: Books) -> None:
+    """A claim that recovery made is younger than the send that it stands for."""
+    trade = await unresolved(books)
+    asked: list[datetime] = []
+
+    class Asked(ScriptedBroker):
+        async def find(self, magic: int, *, since: datetime) -> Lookup:
+            asked.append(since)
+            return await super().find(magic, since=since)
+
+    await search(books, trade, Asked(lookup=make_lookup()))
+
+    assert asked == [trade.intent.received_at]
+
+
+async def test_an_acceptance_that_comes_after_the_verdict_is_kept_and_alerted(books: Books) -> None:
+    trade = await books.reserved()
+
+    class Late(ScriptedBroker):
+        async def submit(self, order: OrderRequest) -> SubmitOutcome:
+            outcome = await super().submit(order)
+            await books.run("UPDATE send_attempts SET outcome = 'rejected', reason = 'absent', outcome_at = now()")
+            await books.run("UPDATE trade_ledger SET state = 'rejected', reason = 'absent'")
+            return outcome
+
+    progress = await submit(books, trade, Late(outcomes=[accepted(trade)]))
+
+    assert (progress.state, progress.broker_order_id) == (OrderState.FILLED, 7001)
+    assert progress.needs_attention
+    assert await books.scalar("SELECT outcome FROM send_attempts") == "rejected", "what was judged stays"
+    kinds = [row["kind"] for row in await books.rows("SELECT kind FROM alerts ORDER BY kind")]
+    assert kinds == ["late_acceptance", "late_fill"]
