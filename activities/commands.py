@@ -16,8 +16,9 @@ from db import booking, commands, locks, reservations, trades
 from db.controls import read_controls
 from db.risk_context import read_risk_context
 from db.trades import Trade
-from domain.commands import Command, CommandResult
+from domain.commands import Command, CommandEnd, CommandResult
 from domain.errors import NotCancellable
+from domain.fills import FillSource
 from domain.orders import Changes, OrderState
 from domain.resolution import chosen
 from domain.risk import Denial, claim_of
@@ -143,14 +144,14 @@ class CommandActivities:
             connection,
             self._sender.account,
             lookup.fills,
-            source="resolve",
+            source=FillSource.RESOLVE,
             actor=actor,
             slippage_percent_max=self._sender.slippage_percent_max,
         )
         trade = await trades.lock(connection, command.trade_id)
         await commands.finish(connection, command, result)
         detail = {"key": command.key, "outcome": result.outcome, "reason": result.reason}
-        levels = {} if changes is None or result.outcome != "done" else _levels(changes)
+        levels = {} if changes is None or result.outcome is not CommandEnd.DONE else _levels(changes)
         if levels:
             trade = await trades.note(
                 connection, trade, "trade.modified", actor=actor, changes=levels, detail=detail | levels
@@ -186,8 +187,8 @@ def _levels(changes: Changes) -> dict[str, Any]:
 def _result(outcome: CommandOutcome) -> CommandResult:
     match outcome:
         case CommandDone():
-            return CommandResult(outcome="done", reason=None)
+            return CommandResult(outcome=CommandEnd.DONE, reason=None)
         case CommandRefused(reason=reason):
-            return CommandResult(outcome="refused", reason=reason)
+            return CommandResult(outcome=CommandEnd.REFUSED, reason=reason)
         case CommandUnknown(reason=reason):
-            return CommandResult(outcome="unknown", reason=reason)
+            return CommandResult(outcome=CommandEnd.UNKNOWN, reason=reason)

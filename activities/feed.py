@@ -30,7 +30,7 @@ from db.journal import raise_alert
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch, LeaseLost, PipelineError
-from domain.fills import Fill
+from domain.fills import Fill, FillSource
 from domain.orders import BrokerOrder, is_ours
 from domain.resolution import chosen
 
@@ -244,7 +244,7 @@ class FeedActivities:
                 connection,
                 self._sender.account,
                 records,
-                source="feed",
+                source=FillSource.FEED,
                 actor=self._sender.actor,
                 slippage_percent_max=self._sender.slippage_percent_max,
                 orphans=orphans,

@@ -9,13 +9,14 @@ from db import booking, trades
 from db.attempts import Attempt
 from db.journal import raise_alert
 from db.trades import Trade
+from domain.fills import FillSource
 from domain.orders import Accepted, NotSent, OrderEvent, OrderState
 
 UNDECIDED = frozenset({OrderState.PENDING, OrderState.UNRESOLVED})
 
 
 async def accepted(
-    connection: AsyncConnection, sender: Sender, trade: Trade, outcome: Accepted, *, source: str
+    connection: AsyncConnection, sender: Sender, trade: Trade, outcome: Accepted, *, source: FillSource
 ) -> Trade:
     """Note that the broker owns the order, and the price on offer when it was sent; book what it filled."""
     changes: dict[str, object] = {"submitted_at": func.now(), "broker_order_id": outcome.broker_order_id}
@@ -63,7 +64,7 @@ async def accepted_late(
         account_id=trade.intent.account_id,
         trade_id=trade.id,
     )
-    return await accepted(connection, sender, trade, outcome, source="submit")
+    return await accepted(connection, sender, trade, outcome, source=FillSource.SUBMIT)
 
 
 async def rejected(connection: AsyncConnection, sender: Sender, trade: Trade, reason: str) -> Trade:

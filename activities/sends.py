@@ -26,7 +26,9 @@ from db.attempts import Attempt
 from db.fill_queries import count_tickets
 from db.jsons import plain
 from db.trades import Trade
+from domain.attempts import AttemptOutcome
 from domain.errors import LeaseLost
+from domain.fills import FillSource
 from domain.orders import (
     Accepted,
     NotSent,
@@ -111,7 +113,7 @@ class SenderActivities:
             if trade.state is not OrderState.PENDING:
                 return trade.progress
             before = await attempts.newest(connection, trade.id)
-            dead = before is None or before.outcome == "rejected"
+            dead = before is None or before.outcome is AttemptOutcome.REJECTED
             if step.recovering and dead:
                 return await self._take_up(connection, trade, number=1 if before is None else before.number + 1)
             refusal = await self._refusal(connection, trade)
@@ -162,13 +164,13 @@ class SenderActivities:
         trade = await trades.lock(connection, attempt.trade_id)
         known = await attempts.newest(connection, trade.id)
         if known is not None and known.outcome is not None:
-            if isinstance(outcome, Accepted) and known.outcome != "accepted":
+            if isinstance(outcome, Accepted) and known.outcome is not AttemptOutcome.ACCEPTED:
                 trade = await outcomes.accepted_late(connection, self._sender, trade, attempt, outcome)
             return trade.progress
         await attempts.record_outcome(connection, attempt, outcome)
         match outcome:
             case Accepted():
-                trade = await outcomes.accepted(connection, self._sender, trade, outcome, source="submit")
+                trade = await outcomes.accepted(connection, self._sender, trade, outcome, source=FillSource.SUBMIT)
             case Rejected(repeatable=True) if attempt.number < ATTEMPTS_MAX and trade.state is OrderState.PENDING:
                 # This attempt is proven dead, so another claim may follow it; until then the trade stays pending.
                 await trades.journal(
@@ -213,7 +215,9 @@ class SenderActivities:
                     broker_order_id=conclusion.broker_order_id, order=order, fills=fills, quote=None, retcode=None
                 )
                 await attempts.record_outcome(connection, attempt, accepted)
-                trade = await outcomes.accepted(connection, self._sender, trade, accepted, source="resolve")
+                trade = await outcomes.accepted(
+                    connection, self._sender, trade, accepted, source=FillSource.RESOLVE
+                )
             case Absent():
                 await attempts.record_outcome(connection, attempt, Rejected(reason="absent", retcode=None))
                 trade = await outcomes.rejected(connection, self._sender, trade, "absent")

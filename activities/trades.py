@@ -15,7 +15,8 @@ from db.journal import raise_alert
 from db.jsons import plain
 from db.risk_context import read_risk_context
 from db.trades import Trade, lose
-from domain.commands import Command, CommandResult
+from domain.attempts import AttemptOutcome
+from domain.commands import Command, CommandEnd, CommandResult
 from domain.errors import NotUnresolved, OrderTaken
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState
@@ -160,7 +161,9 @@ class TradeActivities:
                 changes={**changes, "submitted_at": func.now()} if taken else changes,
                 detail={"decided": "taken" if taken else "absent", "reason": step.reason, **changes},
             )
-            await commands.finish(connection, step.command, CommandResult(outcome="done", reason=step.reason))
+            await commands.finish(
+                connection, step.command, CommandResult(outcome=CommandEnd.DONE, reason=step.reason)
+            )
         return trade.progress
 
     @activity.defn(name="give_up_sending")
@@ -175,7 +178,7 @@ class TradeActivities:
             if trade.state is not OrderState.PENDING:
                 return trade.progress
             newest = await attempts.newest(connection, trade.id)
-            if newest is not None and newest.outcome != "rejected":
+            if newest is not None and newest.outcome is not AttemptOutcome.REJECTED:
                 trade = await lose(connection, trade, "sender_lost", actor=PIPELINE)
             elif self._now() >= trade.intent.submit_by and not step.started:
                 trade = await _deny(connection, trade, Denied(denials=(_UNAVAILABLE,)))

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.tables import send_attempts
 from db.trades import Trade
+from domain.attempts import AttemptOutcome, outcome_of
 from domain.orders import Accepted, NotSent, Rejected, SubmitOutcome, Unresolved
 
 
@@ -20,7 +21,7 @@ class Attempt:
     magic: int
     lease_number: int
     claimed_at: datetime
-    outcome: str | None
+    outcome: AttemptOutcome | None
     reason: str | None
     sender_ended_at: datetime | None
 
@@ -67,16 +68,16 @@ async def newest(connection: AsyncConnection, trade_id: UUID) -> Attempt | None:
 
 
 async def record_outcome(connection: AsyncConnection, attempt: Attempt, outcome: SubmitOutcome) -> None:
-    values: dict[str, object] = {"outcome_at": text("clock_timestamp()")}
+    values: dict[str, object] = {"outcome": outcome_of(outcome), "outcome_at": text("clock_timestamp()")}
     match outcome:
         case Accepted(broker_order_id=order_id, retcode=retcode):
-            values |= {"outcome": "accepted", "broker_order_id": order_id, "retcode": retcode}
+            values |= {"broker_order_id": order_id, "retcode": retcode}
         case Rejected(reason=reason, retcode=retcode):
-            values |= {"outcome": "rejected", "reason": reason, "retcode": retcode}
+            values |= {"reason": reason, "retcode": retcode}
         case NotSent(reason=reason):
-            values |= {"outcome": "not_sent", "reason": reason}
+            values |= {"reason": reason}
         case Unresolved(reason=reason, retcode=retcode, sender_ended_at=ended):
-            values |= {"outcome": "unresolved", "reason": reason, "retcode": retcode, "sender_ended_at": ended}
+            values |= {"reason": reason, "retcode": retcode, "sender_ended_at": ended}
     await connection.execute(_of(attempt).values(values))
 
 
@@ -98,7 +99,7 @@ def _attempt(row: RowMapping) -> Attempt:
         magic=row["magic"],
         lease_number=row["lease_number"],
         claimed_at=row["claimed_at"],
-        outcome=row["outcome"],
+        outcome=None if row["outcome"] is None else AttemptOutcome(row["outcome"]),
         reason=row["reason"],
         sender_ended_at=row["sender_ended_at"],
     )

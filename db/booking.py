@@ -14,7 +14,7 @@ from db.fills import Booked, Orphans
 from db.journal import raise_alert
 from db.tables import instruments, risk_reservations
 from db.trades import Trade
-from domain.fills import Fill
+from domain.fills import Fill, FillSource
 from domain.money import Lots, Price, round_against_us, round_to_nearest
 from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent, OrderState, is_ours
 from domain.reservations import Amounts
@@ -39,7 +39,7 @@ async def book_fills(
     account: Account,
     records: Sequence[Fill],
     *,
-    source: str,
+    source: FillSource,
     actor: str,
     slippage_percent_max: Decimal,
     orphans: Orphans = Orphans.WAIT,

@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.tables import trade_commands
-from domain.commands import Command, CommandResult
+from domain.commands import Command, CommandEnd, CommandResult
 from domain.errors import CommandConflict
 
 
@@ -28,7 +28,9 @@ async def begin(connection: AsyncConnection, command: Command) -> CommandResult 
     row = (await connection.execute(query)).mappings().one()
     if (row["kind"], row["body_hash"]) != (command.kind, command.body_hash):
         raise CommandConflict(command.key)
-    return None if row["outcome"] is None else CommandResult(outcome=row["outcome"], reason=row["reason"])
+    if row["outcome"] is None:
+        return None
+    return CommandResult(outcome=CommandEnd(row["outcome"]), reason=row["reason"])
 
 
 async def finish(connection: AsyncConnection, command: Command, result: CommandResult) -> None:

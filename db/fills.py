@@ -16,7 +16,7 @@ from db.journal import record
 from db.jsons import dumps
 from db.tables import fill_allocations, fills
 from domain.attribution import Allocation, AllocationRole, Opener, allocate, covered
-from domain.fills import Entry, Fill, FillKind, FillReason
+from domain.fills import Entry, Fill, FillKind, FillReason, FillSource
 from domain.money import Lots
 from domain.settlement import event_id, reversal_id
 
@@ -83,9 +83,6 @@ _STANDING = (
     .order_by(fills.c.revision, fill_allocations.c.line)
 )
 
-# The source of a revision that changes nothing of the record, only whose it is.
-ATTRIBUTION = "attribution"
-
 
 class Orphans(StrEnum):
     """What becomes of a fill whose trade or openers the books do not know: it waits for them, or is nobody's.
@@ -113,7 +110,7 @@ async def book(
     fill: Fill,
     *,
     maker: UUID | None,
-    source: str,
+    source: FillSource,
     orphans: Orphans,
 ) -> Booked | None:
     """Book a record of the broker once; None if this very content is booked, or if it waits for its openers.
@@ -134,10 +131,12 @@ async def book(
     if before["content_hash"] == fill.content_hash:
         if maker is None or before["trade_id"] is not None:
             return None
-        booked = await _revise(connection, account, fill, before=before, maker=maker, source=ATTRIBUTION)
+        booked = await _revise(
+            connection, account, fill, before=before, maker=maker, source=FillSource.ATTRIBUTION
+        )
         await _attribute_later_exits(connection, account, fill)
         return booked
-    if source != "feed":
+    if source is not FillSource.FEED:
         # Only the feed reads in order: an answer read earlier may come to the books later.
         return None
     # A corrected record may have lost its magic; its trade is still the one of the record before.
@@ -155,7 +154,7 @@ async def _attribute_later_exits(connection: AsyncConnection, account: Account, 
         if set(allocate(later, maker=maker, openers=openers)) != set(
             await _allocations(connection, account.id, later.ticket)
         ):
-            await _revise(connection, account, later, before=before, maker=maker, source=ATTRIBUTION)
+            await _revise(connection, account, later, before=before, maker=maker, source=FillSource.ATTRIBUTION)
 
 
 async def _revise(
@@ -165,7 +164,7 @@ async def _revise(
     *,
     before: RowMapping,
     maker: UUID | None,
-    source: str,
+    source: FillSource,
 ) -> Booked:
     return await _write(
         connection,
@@ -185,7 +184,7 @@ async def _write(
     fill: Fill,
     *,
     maker: UUID | None,
-    source: str,
+    source: FillSource,
     openers: Sequence[Opener],
     before: RowMapping | None = None,
     standing: Sequence[Allocation] = (),
@@ -241,8 +240,8 @@ def _later(trade: trades.Trade, fill: Fill) -> bool:
     return order_id is not None and fill.broker_order_id != order_id
 
 
-def _action(revision: int, source: str) -> str:
-    if source == ATTRIBUTION:
+def _action(revision: int, source: FillSource) -> str:
+    if source is FillSource.ATTRIBUTION:
         return "fill.attributed"
     return "fill.booked" if revision == 1 else "fill.corrected"
 
@@ -271,7 +270,7 @@ async def _insert(
     *,
     revision: int,
     maker: UUID | None,
-    source: str,
+    source: FillSource,
     lines: Sequence[Allocation],
 ) -> int:
     booked = await connection.scalar(

@@ -29,8 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
+from domain.attempts import AttemptOutcome
+from domain.commands import CommandEnd
 from domain.controls import ControlScope, ControlState
-from domain.fills import Entry, FillKind
+from domain.fills import Entry, FillKind, FillSource
 from domain.limits import LimitName
 from domain.orders import OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
@@ -388,7 +390,7 @@ send_attempts = Table(
     PrimaryKeyConstraint("trade_id", "number"),
     UniqueConstraint("account_id", "magic", "number"),
     CheckConstraint("number > 0", name="number"),
-    CheckConstraint("outcome IN ('accepted', 'rejected', 'unresolved', 'not_sent')", name="outcome"),
+    one_of("outcome", AttemptOutcome),
     CheckConstraint("(outcome IS NULL) = (outcome_at IS NULL)", name="outcome_at"),
 )
 
@@ -406,7 +408,7 @@ trade_commands = Table(
     Column("outcome_at", INSTANT),
     PrimaryKeyConstraint("trade_id", "key"),
     CheckConstraint("kind IN ('cancel', 'modify', 'resolve')", name="kind"),
-    CheckConstraint("outcome IN ('done', 'refused', 'unknown')", name="outcome"),
+    one_of("outcome", CommandEnd),
 )
 
 fills = Table(
@@ -441,7 +443,7 @@ fills = Table(
     one_of("kind", FillKind),
     one_of("entry", Entry),
     CheckConstraint("side IN ('buy', 'sell', '')", name="side"),
-    CheckConstraint("source IN ('submit', 'resolve', 'feed', 'attribution')", name="source"),
+    one_of("source", FillSource),
     CheckConstraint("volume >= 0", name="volume"),
     CheckConstraint("revision > 0", name="revision"),
 )

@@ -1,7 +1,16 @@
 """Commands to a trade: what was asked of it, and what became of that."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from uuid import UUID
+
+
+class CommandEnd(StrEnum):
+    """`UNKNOWN` is no answer that proves anything; asking again is harmless."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,5 +26,5 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    outcome: str
+    outcome: CommandEnd
     reason: str | None

@@ -49,6 +49,15 @@ class FillReason(StrEnum):
     OTHER = "other"
 
 
+class FillSource(StrEnum):
+    """Who brought a record to the books; ATTRIBUTION changes nothing of it, only whose it is."""
+
+    SUBMIT = "submit"
+    RESOLVE = "resolve"
+    FEED = "feed"
+    ATTRIBUTION = "attribution"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fill:
     """One record of the broker's account history. Money is in the account's currency, times are UTC.

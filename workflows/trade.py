@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.commands import CommandAnswer as OrderCommandAnswer
     from activities.sends import SearchTrade, SenderActivities, SubmitTrade
     from activities.trades import AcceptTrade, DecideTrade, LostSubmit, ReserveTrade, TradeActivities, TradeStep
-    from domain.commands import Command
+    from domain.commands import Command, CommandEnd
     from domain.errors import CommandConflict, NotCancellable, NotUnresolved
     from domain.orders import OrderState
     from domain.trades import TradeProgress
@@ -142,7 +142,7 @@ class TradeWorkflow:
         except FailureError as error:
             return self._refused(error)
         self._news = True
-        return CommandAnswer(outcome="done", reason=command.reason, state=progress.state, conflict=False)
+        return CommandAnswer(outcome=CommandEnd.DONE, reason=command.reason, state=progress.state, conflict=False)
 
     @cancel.validator
     def _may_cancel(self, command: CancelTrade) -> None:  # noqa: ARG002 - the signature is the update's
@@ -300,7 +300,9 @@ class TradeWorkflow:
         if not isinstance(cause, ApplicationError) or not cause.non_retryable:
             raise error
         conflict = cause.type == CommandConflict.code
-        return CommandAnswer(outcome="refused", reason=cause.message, state=self._known().state, conflict=conflict)
+        return CommandAnswer(
+            outcome=CommandEnd.REFUSED, reason=cause.message, state=self._known().state, conflict=conflict
+        )
 
     def _stored(self, kind: str, asked: CancelTrade | ModifyTrade | ResolveTrade) -> Command:
         return Command(

@@ -11,6 +11,7 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 
+from domain.commands import CommandEnd
 from domain.orders import Changes, OrderIntent, OrderState
 from workflows.queues import PIPELINE
 from workflows.search_attributes import ACCOUNT, NEEDS_ATTENTION, STATE, SYMBOL, USER
@@ -65,9 +66,9 @@ class ResolveTrade:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandAnswer:
-    """`outcome` is done, refused or unknown; with `conflict`, the key was used for another command."""
+    """With `conflict`, the key was used for another command."""
 
-    outcome: str
+    outcome: CommandEnd
     reason: str | None
     state: OrderState
     conflict: bool

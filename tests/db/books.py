@@ -21,7 +21,7 @@ from db.seed import NewAccount, let_trade, seed_account
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from db.users import NewUser, Role, add_user
-from domain.fills import Fill
+from domain.fills import Fill, FillSource
 from domain.limits import LimitName
 from domain.orders import OrderIntent
 from domain.positions import BrokerPosition, MarginMode
@@ -117,14 +117,14 @@ class Books:
     async def settle(self, trade: Trade) -> TradeProgress:
         return await self.steps().settle(TradeStep(trade_id=trade.id))
 
-    async def book(self, *fills: Fill, source: str = "feed") -> tuple[Trade, ...]:
+    async def book(self, *fills: Fill, source: FillSource = FillSource.FEED) -> tuple[Trade, ...]:
         async with self.broker.begin() as connection:
             return await booking.book_fills(
                 connection,
                 self.account,
                 fills,
                 source=source,
-                orphans=Orphans.BOOK if source == "feed" else Orphans.WAIT,
+                orphans=Orphans.BOOK if source is FillSource.FEED else Orphans.WAIT,
                 actor="test",
                 slippage_percent_max=Decimal("0.5"),
             )

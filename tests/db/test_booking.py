@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from db.instruments import bound_slippage
 from db.trades import Trade
-from domain.fills import Entry, Fill, FillKind, FillReason
+from domain.fills import Entry, Fill, FillKind, FillReason, FillSource
 from domain.money import ZERO, Lots
 from domain.orders import OrderState
 from tests.db.books import Books, lines_by_owner
@@ -95,7 +95,7 @@ async def test_neither_arrival_order_nor_repeats_nor_sources_change_the_books(
 
     arrivals = data.draw(st.lists(st.sampled_from(records), max_size=8))
     for record in arrivals:
-        await books.book(record, source=data.draw(st.sampled_from(["submit", "resolve"])))
+        await books.book(record, source=data.draw(st.sampled_from([FillSource.SUBMIT, FillSource.RESOLVE])))
     await books.book(*data.draw(st.permutations(records)))
 
     owners = [lines_by_owner(await lines(books, record.ticket)) for record in records]
@@ -165,10 +165,10 @@ async def test_a_fill_of_a_final_trade_is_booked_and_alerted(books: Books) -> No
 
 
 async def test_only_the_feed_books_an_exit_whose_opening_is_not_in_the_books(books: Books) -> None:
-    await books.book(exit_of(None), source="submit")
+    await books.book(exit_of(None), source=FillSource.SUBMIT)
     assert await books.rows("SELECT 1 FROM fills") == []
 
-    await books.book(exit_of(None), source="feed")
+    await books.book(exit_of(None), source=FillSource.FEED)
     assert lines_by_owner(await lines(books, 9002)) == {(None, "close"): lots("0.10")}
 
 

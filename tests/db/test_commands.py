@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from db import commands
-from domain.commands import Command, CommandResult
+from domain.commands import Command, CommandEnd, CommandResult
 from domain.errors import CommandConflict
 from tests.db.books import Books
 
-DONE = CommandResult(outcome="done", reason=None)
+DONE = CommandResult(outcome=CommandEnd.DONE, reason=None)
 
 
 async def begin(books: Books, command: Command) -> CommandResult | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from db.booking import book_fills
 from db.fills import Orphans
 from db.verify import verify
-from domain.fills import FillKind, FillReason
+from domain.fills import FillKind, FillReason, FillSource
 from domain.money import ZERO, Lots
 from domain.orders import OrderState, magic_of
 from tests.db.books import Books, lines_by_owner
@@ -64,7 +64,7 @@ async def test_what_was_nobodys_goes_to_its_trade_once_that_is_known(books: Book
     assert lines_by_owner(await lines(books, stop.ticket)) == {(None, "close"): lots("0.10")}
 
     trade = await books.reserved(**vars(intent))
-    (moved,) = await books.book(fill, source="resolve")
+    (moved,) = await books.book(fill, source=FillSource.RESOLVE)
     again = await books.book(fill, stop)
 
     assert (moved.id, moved.state, again) == (trade.id, OrderState.FILLED, ())
@@ -92,7 +92,7 @@ async def test_a_stranger_that_is_booked_is_corrected_at_once(books: Books) -> N
             connection,
             books.account,
             [replace(fill, commission=Decimal("-0.70"))],
-            source="feed",
+            source=FillSource.FEED,
             actor="test",
             slippage_percent_max=Decimal("0.5"),
             orphans=Orphans.STRANGERS_WAIT,

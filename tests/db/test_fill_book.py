@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from db.trades import Trade
 from db.verify import verify
-from domain.fills import Entry, Fill, FillKind
+from domain.fills import Entry, Fill, FillKind, FillSource
 from domain.money import ZERO, Lots
 from domain.positions import MarginMode
 from stack.scratch import cloned_database
@@ -174,8 +174,8 @@ class FillBook(RuleBasedStateMachine):
     # We book of it what we are shown.
 
     @precondition(lambda self: self.records)
-    @rule(data=st.data(), source=st.sampled_from(["submit", "resolve"]))
-    def an_answer_books_some_records(self, data: Any, source: str) -> None:
+    @rule(data=st.data(), source=st.sampled_from([FillSource.SUBMIT, FillSource.RESOLVE]))
+    def an_answer_books_some_records(self, data: Any, source: FillSource) -> None:
         tickets = data.draw(
             st.lists(st.sampled_from(sorted(self.records)), min_size=1, max_size=4), label="tickets"
         )
@@ -184,12 +184,15 @@ class FillBook(RuleBasedStateMachine):
     @precondition(lambda self: self.records)
     @rule(data=st.data())
     def the_feed_books_what_the_history_shows_yet(self, data: Any) -> None:
-        self.book([self.records[data.draw(st.sampled_from(sorted(self.records)), label="ticket")]], source="feed")
+        self.book(
+            [self.records[data.draw(st.sampled_from(sorted(self.records)), label="ticket")]],
+            source=FillSource.FEED,
+        )
 
     @precondition(lambda self: self.records)
     @rule()
     def the_feed_books_everything(self) -> None:
-        self.book(list(self.records.values()), source="feed")
+        self.book(list(self.records.values()), source=FillSource.FEED)
 
     def draw_held(self, data: Any) -> int:
         held = sorted(position for position, volume in self.open_lots.items() if volume)
@@ -208,13 +211,13 @@ class FillBook(RuleBasedStateMachine):
         ticket = next(self.tickets)
         self.records[ticket] = replace(fill, ticket=ticket, executed_at=NOW + timedelta(seconds=ticket))
 
-    def book(self, fills: list[Fill], *, source: str) -> None:
+    def book(self, fills: list[Fill], *, source: FillSource) -> None:
         self.wait(self.books.book(*fills, source=source))
         for fill in sorted(fills, key=lambda fill: fill.ticket):
             before = self.shown.get(fill.ticket)
-            if before is not None and (source != "feed" or before.content_hash == fill.content_hash):
+            if before is not None and (source is not FillSource.FEED or before.content_hash == fill.content_hash):
                 continue
-            if source != "feed" and before is None and not self.covered(fill):
+            if source is not FillSource.FEED and before is None and not self.covered(fill):
                 # Its opening is not booked yet; the feed, which sees all, will bring both in order.
                 continue
             self.shown[fill.ticket] = fill
@@ -277,7 +280,7 @@ class FillBook(RuleBasedStateMachine):
     def teardown(self) -> None:
         """With everything booked, each position is held by whom the model says, and each law holds."""
         if self.records:
-            self.book(list(self.records.values()), source="feed")
+            self.book(list(self.records.values()), source=FillSource.FEED)
             self.cash_is_what_the_records_brought()
             self.all_sums_agree()
             for position in self.open_lots:

@@ -9,6 +9,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from domain.commands import CommandEnd
 from domain.money import Price
 from domain.orders import OrderState, OrderType
 from stack.scratch import Database
@@ -59,6 +60,6 @@ async def test_a_resting_order_goes_on_in_a_new_run_and_is_cancelled_there(short
     command = CancelTrade(key="c", requested_by=desk.user_id, body_hash="cancel")
     answer = await desk.client.get_workflow_handle(handle.id).execute_update(TradeWorkflow.cancel, command)
 
-    assert answer.outcome == "done"
+    assert answer.outcome is CommandEnd.DONE
     assert (await desk.settled(intent)).state is OrderState.CANCELLED
     assert len(desk.control.books().sends) == 2

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 from brokers.simulator import constants as mt5
 from brokers.simulator.control import EVERY_SYMBOL
 from brokers.simulator.faults import Reject
+from domain.commands import CommandEnd
 from domain.orders import Changes, OrderIntent, OrderState, OrderType
 from tests.desk import Desk
 from tests.factories import lots, price
@@ -112,7 +113,7 @@ async def test_a_cancel_that_comes_after_the_fill_changes_nothing(quiet_desk: De
     (answer,) = await asyncio.gather(cancel(desk, intent), return_exceptions=True)
 
     if isinstance(answer, CommandAnswer):
-        assert answer.outcome == "refused"
+        assert answer.outcome is CommandEnd.REFUSED
     else:
         assert isinstance(answer, WorkflowUpdateFailedError | RPCError)
     trade = await desk.settled(intent)
@@ -149,7 +150,7 @@ async def test_a_cancel_is_carried_out_once_under_its_key(quiet_desk: Desk) -> N
     assert (other.outcome, other.conflict) == ("refused", True)
     assert len(desk.control.books().sends) == before + 1
     assert (await desk.trade(intent)).state is OrderState.WORKING
-    assert (await cancel(desk, intent, key="cancel-2")).outcome == "done"
+    assert (await cancel(desk, intent, key="cancel-2")).outcome is CommandEnd.DONE
 
 
 async def test_a_change_that_lowers_the_risk_reaches_the_broker_once(quiet_desk: Desk) -> None:
