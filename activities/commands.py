@@ -19,9 +19,10 @@ from db.trades import Trade
 from domain.commands import Command, CommandEnd, CommandResult
 from domain.errors import NotCancellable
 from domain.fills import FillSource
+from domain.gates import Denial
 from domain.orders import Changes, OrderState
 from domain.resolution import chosen
-from domain.risk import Denial, claim_of
+from domain.risk import claim_of
 from domain.trades import TradeProgress
 
 _AT_BROKER = frozenset({OrderState.WORKING, OrderState.PARTIALLY_FILLED})

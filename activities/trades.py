@@ -18,9 +18,11 @@ from db.trades import Trade, lose
 from domain.attempts import AttemptOutcome
 from domain.commands import Command, CommandEnd, CommandResult
 from domain.errors import NotUnresolved, OrderTaken
+from domain.gates import Denial, Gate
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState
-from domain.risk import Approved, Denial, Denied, Gate, evaluate, recovered_claim
+from domain.risk import Denied, evaluate, recovered_claim
+from domain.sizing import Approved
 from domain.trades import TradeProgress
 
 PIPELINE = "pipeline"

@@ -20,7 +20,7 @@ from domain.contracts import Contract
 from domain.money import Lots, Price
 from domain.orders import OrderIntent
 from domain.reservations import NOTHING, Amounts, ReservationState, resolve
-from domain.risk import Approved
+from domain.sizing import Approved
 
 _ENSURE_TOTALS = text("""
     INSERT INTO exposure_totals (account_id, user_id) VALUES (:account_id, :user_id) ON CONFLICT DO NOTHING

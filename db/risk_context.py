@@ -18,7 +18,7 @@ from domain.limits import Limit, LimitName, Usage, strictest
 from domain.money import ZERO, Currency, Lots, Price
 from domain.orders import OrderIntent, Quote, Side
 from domain.positions import BrokerPosition, Holding, MarginMode
-from domain.risk import AccountState, Condition, RiskContext
+from domain.risk_context import AccountState, Condition, RiskContext
 from domain.watch import FindingKind
 
 # A position belongs to the user whose order opened it; the broker numbers a position by that order. Until our

@@ -21,7 +21,7 @@ from domain.orders import (
     TimeInForce,
 )
 from domain.positions import BrokerPosition, Holding, MarginMode
-from domain.risk import AccountState, RiskContext
+from domain.risk_context import AccountState, RiskContext
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 USD, EUR = Currency("USD"), Currency("EUR")

@@ -24,7 +24,6 @@ EXACT = ("activities", "db", "domain", "workflows")
 MODULE_LINES_MAX, FUNCTION_LINES_MAX = 350, 60
 LONG_MODULES = {
     "db/tables.py": "one table after the other, without any logic",
-    "domain/risk.py": "every gate of one decision, to be read in the order of its evaluation",
 }
 EMPTY_SUFFIXES = ("Manager", "Service", "Helper", "Util", "Utils", "Processor", "Handler", "Base", "Impl", "Data")
 CHANCE = {"uuid1", "uuid4", "random", "randint", "choice", "token_hex", "token_bytes", "token_urlsafe"}

@@ -15,7 +15,7 @@ from domain.errors import ReservationConflict
 from domain.money import Lots
 from domain.orders import OrderIntent
 from domain.reservations import NOTHING, RESOLVED_STATES, Amounts, ReservationState
-from domain.risk import Approved
+from domain.sizing import Approved
 from tests.db.books import Books
 from tests.factories import USD, lots, make_instrument, price
 from tests.strategies import amounts

@@ -10,7 +10,7 @@ from domain.controls import ControlScope
 from domain.limits import LimitName, Usage
 from domain.money import Lots
 from domain.orders import OrderIntent, Side
-from domain.risk import RiskContext
+from domain.risk_context import RiskContext
 from tests.db.books import Books
 from tests.factories import (
     ACCOUNT_ID,

@@ -6,7 +6,9 @@ import pytest
 
 from domain.orders import OrderIntent, Side
 from domain.positions import Holding, MarginMode
-from domain.risk import Approved, Denied, RiskContext, evaluate
+from domain.risk import Denied, evaluate
+from domain.risk_context import RiskContext
+from domain.sizing import Approved
 from tests.factories import (
     TRADE_ID,
     USER_ID,

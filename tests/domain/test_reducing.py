@@ -11,7 +11,9 @@ from domain.instruments import TradeMode
 from domain.limits import LimitName
 from domain.money import ZERO
 from domain.orders import OrderIntent, Side
-from domain.risk import Approved, Denied, RiskContext, evaluate
+from domain.risk import Denied, evaluate
+from domain.risk_context import RiskContext
+from domain.sizing import Approved
 from tests.factories import (
     LIMITS,
     NOW,

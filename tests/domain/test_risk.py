@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.controls import Control, ControlScope, ControlState
+from domain.gates import Denial, Gate
 from domain.instruments import TradeMode
 from domain.limits import LimitName
 from domain.money import CENT, Currency
 from domain.orders import OrderIntent, OrderType, Side
-from domain.risk import Approved, Denial, Denied, Gate, RiskContext, claim_of, evaluate
+from domain.risk import Denied, claim_of, evaluate
+from domain.risk_context import RiskContext
+from domain.sizing import Approved
 from tests.factories import (
     LIMITS,
     NOW,

@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 
+from domain.gates import Denial, Gate
 from domain.orders import OrderIntent, Side
-from domain.risk import (
-    Approved,
-    Condition,
-    Denial,
-    Denied,
-    Gate,
-    RiskContext,
-    claim_of,
-    evaluate,
-    recovered_claim,
-)
+from domain.risk import Denied, claim_of, evaluate, recovered_claim
+from domain.risk_context import Condition, RiskContext
+from domain.sizing import Approved
 from domain.watch import CONDITIONS, FindingKind, Pending
 from tests.factories import (
     EUR,
