@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from api.errors import FieldFault
 from api.fields import BIGINT_MAX, INT_MAX, ClientId, Instant, PositiveDecimal, Slug, Symbol, as_price, body_digest
@@ -62,6 +62,9 @@ class ExecuteBody(BaseModel):
     max_slippage_points: SlippagePoints | None = None
     submit_within_ms: SubmitWithinMs = 10_000
     position_id: PositionId | None = None
+    allow_duplicate: Annotated[
+        StrictBool, Field(description="Send it though it is the same as one sent just before")
+    ] = False
     wait_ms: WaitMs = 2_000
 
     def hash(self, *, account: str) -> str:
@@ -120,6 +123,7 @@ def intent_of(body: ExecuteBody, receipt: Receipt) -> OrderIntent:
         expires_at=body.expires_at,
         max_slippage_points=body.max_slippage_points,
         position_id=body.position_id,
+        allow_duplicate=body.allow_duplicate,
     )
 
 

@@ -19,7 +19,10 @@ class View(BaseModel):
 
 
 class Denial(View):
-    """Why one gate refused; `distance` is how far `value` lies beyond `limit`, in `unit`."""
+    """Why one gate refused; `distance` is how far `value` lies beyond `limit`, in `unit`.
+
+    `remedy` is the smallest change that would pass this gate; `ages_ms` are the ages of the data it went by.
+    """
 
     gate: str
     code: str
@@ -28,6 +31,8 @@ class Denial(View):
     value: DecimalText | None = None
     distance: DecimalText | None = None
     unit: str | None = None
+    remedy: str | None = None
+    ages_ms: dict[str, int] = {}
     detail: dict[str, Any] | None = None
 
 

@@ -18,7 +18,7 @@ from benchmarks.samples import Samples
 from benchmarks.trades import SYMBOL, VOLUME
 from benchmarks.ways import BenchFailed, MarketOrder
 from db.limits import NewLimit, set_limit
-from domain.limits import LimitName
+from domain.limits import LimitName, LimitUnit
 from domain.orders import OrderState, Side
 
 BURST = 64
@@ -90,7 +90,7 @@ class Reserving:
             account_id=self._desk.account_id,
             user_id=self._desk.user_id,
             value=value,
-            unit="money",
+            unit=LimitUnit.MONEY,
             currency="USD",
             reason="the limit that the burst meets",
         )

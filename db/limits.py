@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.journal import record
 from db.tables import risk_limits
-from domain.limits import LimitName
+from domain.limits import LimitName, LimitUnit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class NewLimit:
     account_id: UUID
     user_id: UUID | None
     value: Decimal
-    unit: str
+    unit: LimitUnit
     currency: str | None
     reason: str
 

@@ -14,7 +14,7 @@ from db.watch import change_of
 from domain.controls import Control, ControlScope, ControlState
 from domain.exposure import CurrencyPair, conversion_rate, notional, open_loss
 from domain.instruments import Instrument
-from domain.limits import Limit, LimitName, Usage, strictest
+from domain.limits import Limit, LimitName, LimitUnit, Repeats, Usage, strictest
 from domain.money import ZERO, Currency, Lots, Price
 from domain.orders import OrderIntent, Quote, Side
 from domain.positions import BrokerPosition, Holding, MarginMode
@@ -82,9 +82,52 @@ _FACTS = text("""
             FROM me JOIN fills f ON f.account_id = me.id AND f.kind = 'trade'
                 AND f.executed_at >= me.day::timestamp AT TIME ZONE me.day_zone
             JOIN fill_allocations x ON x.fill_id = f.id AND x.owner = 'external'),
+        'held_orders', (SELECT coalesce(json_agg(h), '[]') FROM (
+                            SELECT user_id, count(*) AS count FROM risk_reservations
+                            WHERE account_id = :account_id AND counted AND state = 'held' AND position_id IS NULL
+                            GROUP BY user_id) h),
+        'opening', (SELECT coalesce(json_agg(o), '[]') FROM (
+                        SELECT user_id, symbol FROM risk_reservations
+                        WHERE account_id = :account_id AND counted AND position_id IS NULL) o),
+        'messages', (SELECT coalesce(json_agg(m), '[]') FROM (
+                         SELECT user_id, count(*) AS count FROM trade_ledger
+                         WHERE account_id = :account_id AND id <> :trade_id
+                             AND received_at > CAST(:now AS timestamptz) - interval '1 minute'
+                         GROUP BY user_id) m),
+        'repeats', (
+            SELECT row_to_json(r) FROM (
+                SELECT extract(epoch FROM CAST(:now AS timestamptz) - max(t.received_at))::text
+                           AS last_age_seconds,
+                       count(*) FILTER (WHERE t.filled_volume > 0
+                           AND t.received_at > CAST(:now AS timestamptz) - interval '10 minutes') AS executed
+                FROM trade_ledger t
+                WHERE t.account_id = :account_id AND t.user_id = :user_id AND t.id <> :trade_id
+                    AND t.received_at > CAST(:now AS timestamptz) - make_interval(secs => greatest(600, (
+                        SELECT max(value) FROM risk_limits
+                        WHERE account_id = :account_id AND name = 'duplicate_window' AND superseded_at IS NULL
+                        ))::float)
+                    AND (t.symbol, t.side, t.order_type, t.volume) = (:symbol, :side, :order_type, :volume)
+                    AND t.position_id IS NULL
+                    AND (t.price, t.stop_limit_price, t.stop_loss, t.take_profit)
+                        IS NOT DISTINCT FROM (:price, :stop_limit_price, :stop_loss, :take_profit)
+                    AND EXISTS (SELECT FROM risk_reservations r WHERE r.trade_id = t.id)) r),
+        'rolling', (SELECT coalesce(json_agg(d), '[]') FROM (
+                        SELECT t.user_id, sum(x.profit + x.commission + x.swap + x.fee) AS amount
+                        FROM fills f
+                        JOIN fill_allocations x ON x.fill_id = f.id
+                        LEFT JOIN trade_ledger t ON t.id = x.trade_id
+                        WHERE f.account_id = :account_id AND f.kind = 'trade'
+                            AND f.executed_at > CAST(:now AS timestamptz) - interval '24 hours'
+                        GROUP BY t.user_id) d),
         'positions', (SELECT coalesce(json_agg(p), '[]') FROM positions p)
     )::text
 """)
+
+
+_ASKED_BY = (
+    *("user_id", "account_id", "symbol", "side", "order_type", "volume", "price", "stop_limit_price"),
+    *("stop_loss", "take_profit", "position_id", "close_by_position_id"),
+)
 
 
 async def read_risk_context(
@@ -94,11 +137,8 @@ async def read_risk_context(
         _FACTS,
         {
             "now": now,
-            "user_id": intent.user_id,
-            "account_id": intent.account_id,
-            "symbol": intent.symbol,
-            "position_id": intent.position_id,
-            "close_by_position_id": intent.close_by_position_id,
+            "trade_id": intent.trade_id,
+            **{name: getattr(intent, name) for name in _ASKED_BY},
         },
     )
     return _context(loads(answer), intent, now=now, data_age_max=data_age_max)
@@ -148,7 +188,13 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
         unvalued=tuple(sorted(unvalued)),
         holding=_holding(facts, intent.position_id),
         partner=_holding(facts, intent.close_by_position_id),
+        repeats=_repeats(facts["repeats"]),
     )
+
+
+def _repeats(row: dict[str, Any]) -> Repeats:
+    age = row["last_age_seconds"]
+    return Repeats(last_age_seconds=None if age is None else Decimal(age), executed=row["executed"])
 
 
 def _holding(facts: dict[str, Any], position_id: int | None) -> Holding | None:
@@ -191,9 +237,13 @@ def _usages(
         assert rate is not None, "a position without a rate is unvalued"
         mark = Price(Decimal(row["mark"]))
         loss = open_loss(position, card, mark=mark, rate=rate, stopless_percent=percent)
-        here = position.symbol == intent.symbol
-        value = notional(card, volume=position.volume, price=position.price_current, rate=rate) if here else ZERO
-        exposed.append({"user_id": row["user_id"], "loss": loss, "value": value})
+        value = notional(card, volume=position.volume, price=position.price_current, rate=rate)
+        here = value if position.symbol == intent.symbol else ZERO
+        floating = position.profit + position.swap
+        exposed.append(
+            {"user_id": row["user_id"], "loss": loss, "value": value, "here": here, "floating": floating}
+        )
+    hedging = facts["account"]["margin_mode"] == MarginMode.HEDGING
     usages = []
     for scope in (ControlScope.ACCOUNT, ControlScope.USER):
         whose = None if scope is ControlScope.ACCOUNT else str(intent.user_id)
@@ -202,13 +252,25 @@ def _usages(
                 scope=scope,
                 held_loss=_sum(facts["totals"], "held_loss", whose),
                 held_margin=_sum(facts["totals"], "held_margin", whose),
-                symbol_notional=_sum(exposed, "value", whose) + _sum(facts["symbol_held"], "notional", whose),
+                symbol_notional=_sum(exposed, "here", whose) + _sum(facts["symbol_held"], "notional", whose),
+                gross_notional=_sum(exposed, "value", whose) + _sum(facts["totals"], "held_notional", whose),
                 realised_today=_sum(facts["realised"], "amount", whose)
                 + (Decimal(facts["external_realised"]) if whose is None else ZERO),
+                rolling_result=_sum(facts["rolling"], "amount", whose) + _sum(exposed, "floating", whose),
                 open_loss=_sum(exposed, "loss", whose),
+                open_orders=int(_sum(facts["held_orders"], "count", whose)),
+                open_positions=_open_positions(facts, intent, whose, hedging=hedging),
+                messages=int(_sum(facts["messages"], "count", whose)) + 1,
             )
         )
     return tuple(usages)
+
+
+def _open_positions(facts: dict[str, Any], intent: OrderIntent, user_id: str | None, *, hedging: bool) -> int:
+    """How many there would be with the order: on a netting account orders of one symbol share one position."""
+    rows = [*facts["positions"], *facts["opening"]]
+    symbols = [row["symbol"] for row in rows if user_id in {None, row["user_id"]}] + [intent.symbol]
+    return len(symbols) if hedging else len(set(symbols))
 
 
 def _sum(rows: list[dict[str, Any]], column: str, user_id: str | None) -> Decimal:
@@ -254,7 +316,7 @@ def _limit(row: dict[str, Any]) -> Limit:
         name=LimitName(row["name"]),
         scope=ControlScope.ACCOUNT if row["user_id"] is None else ControlScope.USER,
         value=Decimal(row["value"]),
-        unit=row["unit"],
+        unit=LimitUnit(row["unit"]),
         currency=None if row["currency"] is None else Currency(row["currency"]),
     )
 

@@ -33,7 +33,7 @@ from domain.attempts import AttemptOutcome
 from domain.commands import CommandEnd
 from domain.controls import ControlScope, ControlState
 from domain.fills import Entry, FillKind, FillSource
-from domain.limits import LimitName
+from domain.limits import LimitName, LimitUnit
 from domain.orders import OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
 from domain.reservations import ReservationState
@@ -264,7 +264,7 @@ risk_limits = Table(
     Column("superseded_at", INSTANT),
     one_of("name", LimitName),
     CheckConstraint("value >= 0", name="value"),
-    CheckConstraint("unit IN ('money', 'lots', 'percent', 'count', 'points')", name="unit"),
+    one_of("unit", LimitUnit),
     CheckConstraint("(unit = 'money') = (currency IS NOT NULL)", name="currency"),
 )
 Index(
@@ -316,6 +316,7 @@ trade_ledger = Table(
     Column("max_slippage_points", Integer),
     Column("position_id", BigInteger),
     Column("close_by_position_id", BigInteger),
+    Column("allow_duplicate", Boolean, nullable=False, server_default=text("false")),
     Column("state", Text, nullable=False, server_default=text("'pending'")),
     Column("reason", Text),
     Column("denials", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
@@ -353,6 +354,7 @@ trade_ledger = Table(
 Index(
     "ix_trade_ledger_user_received", trade_ledger.c.user_id, trade_ledger.c.received_at.desc(), trade_ledger.c.id
 )
+Index("ix_trade_ledger_account_received", trade_ledger.c.account_id, trade_ledger.c.received_at)
 Index("ix_trade_ledger_received", trade_ledger.c.received_at.desc(), trade_ledger.c.id.desc())
 Index(
     "ix_trade_ledger_attention",

@@ -29,6 +29,7 @@ def intent_of(row: RowMapping) -> OrderIntent:
         max_slippage_points=row["max_slippage_points"],
         position_id=row["position_id"],
         close_by_position_id=row["close_by_position_id"],
+        allow_duplicate=row["allow_duplicate"],
     )
 
 

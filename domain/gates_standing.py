@@ -108,7 +108,7 @@ def data(context: RiskContext) -> Iterator[Denial]:
         still = context.now - context.quote.at
         if still > TICK_AGE_MAX:
             yield Denial(
-                gate=Gate.QUOTE,
+                gate=Gate.SESSION,
                 code="market_still",
                 message=f"the market has not moved for {still // timedelta(seconds=1)} s; it may be closed",
             )

@@ -171,6 +171,8 @@ class OrderIntent:
     position_id: int | None = None
     # The opposite position that closes this one, lots against lots, without going to the market.
     close_by_position_id: int | None = None
+    # The user means it, though it is the same as one sent just before.
+    allow_duplicate: bool = False
 
     @property
     def reducing(self) -> bool:

@@ -5,17 +5,19 @@
 3. Only an order that names its position and fits the position's free volume skips the loss and exposure gates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 
 from domain.controls import ControlScope
-from domain.gates import Denial
+from domain.gates import Denial, Gate
 from domain.gates_limits import limits
 from domain.gates_order import close_by, order, reduction
 from domain.gates_standing import account_unknown, contract, data, quote_missing, standing, tradable
-from domain.limits import Limit, LimitName
-from domain.money import ZERO
+from domain.limits import UNITS, Limit, LimitName
 from domain.orders import OrderIntent
+from domain.remedies import REMEDIES
 from domain.risk_context import RiskContext
 from domain.sizing import Approved, size
 
@@ -50,7 +52,7 @@ def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
     """Run every gate. Gates that need data which an earlier gate found missing are left out."""
     denials = [*standing(intent, context), *data(context)]
     if context.account is None or context.instrument is None or context.quote is None:
-        return Denied(denials=tuple(denials))
+        return _denied(denials, context)
     denials += order(intent, context.instrument, context.quote)
     if intent.close_by_position_id is not None:
         denials += close_by(intent, context, context.account, context.instrument)
@@ -60,10 +62,50 @@ def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
     if isinstance(sized, Denial):
         denials.append(sized)
     elif not intent.reducing:
-        denials += limits(sized, context, context.account)
+        denials += limits(intent, sized, context, context.account, context.instrument)
     if denials or isinstance(sized, Denial):
-        return Denied(denials=tuple(denials))
+        return _denied(denials, context)
     return sized
+
+
+def _denied(denials: Sequence[Denial], context: RiskContext) -> Denied:
+    """The refusals with what mends each, and how old the data was that they went by."""
+    ages = {
+        "account": None if context.account is None else context.account.read_at,
+        "quote": None if context.quote is None else context.quote.read_at,
+    }
+    ages_ms = {
+        name: (context.now - read_at) // timedelta(milliseconds=1)
+        for name, read_at in ages.items()
+        if read_at is not None
+    }
+    return Denied(
+        denials=tuple(
+            replace(
+                denial,
+                remedy=denial.remedy or REMEDIES[denial.code],
+                ages_ms=ages_ms if denial.gate in _BY_MARKET else {},
+            )
+            for denial in denials
+        )
+    )
+
+
+# The gates that go by the account's snapshot and the quotes.
+_BY_MARKET = frozenset(
+    {
+        Gate.ACCOUNT,
+        Gate.SESSION,
+        Gate.QUOTE,
+        Gate.STOP_LOSS,
+        Gate.ORDER_VALUE,
+        Gate.POSITION_SIZE,
+        Gate.GROSS_EXPOSURE,
+        Gate.FREE_MARGIN,
+        Gate.DAILY_LOSS,
+        Gate.ROLLING_LOSS,
+    }
+)
 
 
 def claim_of(intent: OrderIntent, context: RiskContext) -> Approved | Denial:
@@ -99,10 +141,9 @@ def recovered_claim(intent: OrderIntent, context: RiskContext) -> Approved | Den
     return size(intent, context, context.account, context.instrument, context.quote)
 
 
+def _assumed(name: LimitName, value: int) -> Limit:
+    return Limit(name=name, scope=ControlScope.ACCOUNT, value=Decimal(value), unit=UNITS[name], currency=None)
+
+
 # Without a collar the price is that of the order or of now; without a stop all of the value may be lost.
-_DEAREST = (
-    Limit(name=LimitName.PRICE_COLLAR, scope=ControlScope.ACCOUNT, value=ZERO, unit="points", currency=None),
-    Limit(
-        name=LimitName.STOPLESS_LOSS, scope=ControlScope.ACCOUNT, value=Decimal(100), unit="percent", currency=None
-    ),
-)
+_DEAREST = (_assumed(LimitName.PRICE_COLLAR, 0), _assumed(LimitName.STOPLESS_LOSS, 100))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from domain.controls import Control
 from domain.exposure import CurrencyPair
 from domain.instruments import Instrument
-from domain.limits import Limit, Usage
+from domain.limits import Limit, Repeats, Usage
 from domain.money import Currency
 from domain.orders import Quote
 from domain.positions import Holding, MarginMode
@@ -39,6 +39,7 @@ class RiskContext:
 
     `conditions` keep the account from trading now; `contract_changes` are those of the symbol that nobody has
     accepted yet.
+    `repeats` are identical orders of the same user before this one.
     `holding` is the position that the order names, `partner` the one by which it closes that; `pairs` are fresh;
     `unvalued` are the symbols of open positions that no rate or instrument puts a number on.
     """
@@ -59,3 +60,4 @@ class RiskContext:
     unvalued: tuple[str, ...]
     holding: Holding | None
     partner: Holding | None
+    repeats: Repeats

@@ -9,7 +9,7 @@ from domain.controls import ControlScope
 from domain.exposure import CurrencyPair
 from domain.fills import Entry, Fill, FillKind, FillReason
 from domain.instruments import Execution, Filling, Instrument, TradeMode
-from domain.limits import Limit, LimitName, Usage
+from domain.limits import UNITS, Limit, LimitName, LimitUnit, Repeats, Usage
 from domain.money import ZERO, Currency, Lots, Price
 from domain.orders import (
     BrokerOrder,
@@ -181,14 +181,13 @@ def make_order(**changes: Any) -> BrokerOrder:
 
 def make_limit(name: LimitName, value: str, **changes: Any) -> Limit:
     """A limit of the whole account, in dollars where it is an amount."""
-    units = {LimitName.STOPLESS_LOSS: "percent", LimitName.PRICE_COLLAR: "points"}
-    unit = units.get(name, "money")
+    unit = UNITS[name]
     values: dict[str, Any] = {
         "name": name,
         "scope": ControlScope.ACCOUNT,
         "value": Decimal(value),
         "unit": unit,
-        "currency": USD if unit == "money" else None,
+        "currency": USD if unit is LimitUnit.MONEY else None,
     }
     return Limit(**{**values, **changes})
 
@@ -200,8 +199,13 @@ def make_usage(**changes: Any) -> Usage:
         "held_loss": ZERO,
         "held_margin": ZERO,
         "symbol_notional": ZERO,
+        "gross_notional": ZERO,
         "realised_today": ZERO,
+        "rolling_result": ZERO,
         "open_loss": ZERO,
+        "open_orders": 0,
+        "open_positions": 1,
+        "messages": 1,
     }
     return Usage(**{**values, **changes})
 
@@ -221,7 +225,15 @@ def make_account(**changes: Any) -> AccountState:
 
 LIMITS = (
     make_limit(LimitName.DAILY_LOSS, "1000"),
+    make_limit(LimitName.ROLLING_LOSS, "1000000"),
+    make_limit(LimitName.ORDER_VALUE, "1000000"),
     make_limit(LimitName.POSITION_SIZE, "100000"),
+    make_limit(LimitName.GROSS_EXPOSURE, "1000000"),
+    make_limit(LimitName.OPEN_ORDERS, "10"),
+    make_limit(LimitName.OPEN_POSITIONS, "10"),
+    make_limit(LimitName.MESSAGE_RATE, "10"),
+    make_limit(LimitName.REPEATED_EXECUTIONS, "10"),
+    make_limit(LimitName.DUPLICATE_WINDOW, "5"),
     make_limit(LimitName.STOPLESS_LOSS, "2"),
     make_limit(LimitName.PRICE_COLLAR, "200"),
 )
@@ -246,5 +258,6 @@ def make_context(**changes: Any) -> RiskContext:
         "unvalued": (),
         "holding": None,
         "partner": None,
+        "repeats": Repeats(last_age_seconds=None, executed=0),
     }
     return RiskContext(**{**values, **changes})

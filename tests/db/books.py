@@ -22,7 +22,7 @@ from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from db.users import NewUser, Role, add_user
 from domain.fills import Fill, FillSource
-from domain.limits import LimitName
+from domain.limits import LimitName, LimitUnit
 from domain.orders import OrderIntent
 from domain.positions import BrokerPosition, MarginMode
 from domain.trades import TradeProgress
@@ -140,7 +140,7 @@ class Books:
             account_id=self.account.id,
             user_id=user_id,
             value=Decimal(value),
-            unit="money",
+            unit=LimitUnit.MONEY,
             currency="USD",
             reason="test",
         )

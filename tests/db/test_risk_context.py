@@ -7,7 +7,7 @@ from typing import Any
 
 from db.risk_context import read_risk_context
 from domain.controls import ControlScope
-from domain.limits import LimitName, Usage
+from domain.limits import LimitName, Repeats, Usage
 from domain.money import Lots
 from domain.orders import OrderIntent, Side
 from domain.risk_context import RiskContext
@@ -49,12 +49,10 @@ async def test_facts_come_back_exactly_as_they_were_stored(books: Books) -> None
     assert context.quote == make_quote()
     assert context.account is not None
     assert (context.account.margin_free, context.account.leverage) == (Decimal(1_000_000), 100)
-    assert {(limit.name, limit.scope, limit.value) for limit in context.limits} == {
-        (LimitName.DAILY_LOSS, ControlScope.ACCOUNT, Decimal(1_000_000)),
-        (LimitName.POSITION_SIZE, ControlScope.ACCOUNT, Decimal(10_000_000)),
-        (LimitName.STOPLESS_LOSS, ControlScope.ACCOUNT, Decimal(2)),
-        (LimitName.PRICE_COLLAR, ControlScope.ACCOUNT, Decimal(200)),
-    }
+    limits = {(limit.name, limit.scope, limit.value) for limit in context.limits}
+    assert {name for name, _, _ in limits} == set(LimitName)
+    assert (LimitName.DAILY_LOSS, ControlScope.ACCOUNT, Decimal(1_000_000)) in limits
+    assert context.repeats == Repeats(last_age_seconds=None, executed=0)
 
 
 async def test_a_user_who_may_not_trade_the_account_has_no_account(books: Books) -> None:
@@ -137,3 +135,59 @@ async def test_what_one_close_holds_is_not_free_for_another(books: Books) -> Non
     await books.reserved(**close)
 
     assert await free(books, **close) == lots("0.20")
+
+
+async def test_orders_positions_and_messages_are_counted_with_the_order_itself(books: Books) -> None:
+    other_id = await books.add_trader("other")
+    await books.reserved()
+    await books.reserved(user_id=other_id)
+    await books.accepted(received_at=NOW - timedelta(minutes=2))
+    await books.show_positions(make_position(), make_position(position_id=7002, ticket=7002, symbol="XAUUSD"))
+
+    context = await read(books, books.intent())
+
+    whole, mine = usage(context, ControlScope.ACCOUNT), usage(context, ControlScope.USER)
+    assert (whole.open_orders, mine.open_orders) == (2, 1)
+    assert (whole.open_positions, mine.open_positions) == (5, 2)
+    assert (whole.messages, mine.messages) == (3, 2)
+
+
+async def test_positions_of_a_netting_account_are_counted_by_symbol(netting_books: Books) -> None:
+    books = netting_books
+    await books.reserved()
+    await books.show_positions(make_position())
+
+    assert usage(await read(books, books.intent()), ControlScope.ACCOUNT).open_positions == 1
+
+
+async def test_the_rolling_result_is_that_of_24_hours_and_of_what_floats(books: Books) -> None:
+    trade = await books.accepted()
+    opened = NOW - timedelta(hours=30)
+    opening = make_fill(magic=trade.progress.magic, executed_at=opened, volume=lots("0.20"))
+    old = make_exit(magic=0, executed_at=NOW - timedelta(hours=24), profit=Decimal(-700), commission=Decimal(0))
+    late = make_exit(
+        magic=0,
+        ticket=9003,
+        broker_order_id=7003,
+        executed_at=NOW - timedelta(hours=23, minutes=59),
+        profit=Decimal(-500),
+        commission=Decimal(0),
+    )
+    await books.book(opening, old, late)
+    await books.show_positions(make_position(profit=Decimal(-30), swap=Decimal(-1)))
+
+    context = await read(books, books.intent())
+
+    assert usage(context, ControlScope.USER).rolling_result == Decimal(-531)
+
+
+async def test_only_identical_orders_that_passed_the_gates_are_repeats(books: Books) -> None:
+    sent = await books.reserved(received_at=NOW - timedelta(seconds=4))
+    await books.accepted(received_at=NOW - timedelta(seconds=1))
+    await books.reserved(received_at=NOW - timedelta(seconds=2), stop_loss=price("1.09000"))
+    await books.reserved(received_at=NOW - timedelta(seconds=2), user_id=await books.add_trader("other"))
+
+    assert (await read(books, books.intent())).repeats == Repeats(last_age_seconds=Decimal(4), executed=0)
+    await books.book(make_fill(magic=sent.progress.magic))
+    assert (await read(books, books.intent())).repeats.executed == 1
+    assert (await read(books, sent.intent)).repeats.last_age_seconds is None

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 
 from domain.controls import Control, ControlScope, ControlState
-from domain.limits import Limit, LimitName, daily_loss_used, strictest
+from domain.limits import Limit, LimitName, LimitUnit, daily_loss_used, strictest
 from tests.factories import make_limit, make_usage
 from tests.strategies import cents, claims
 
@@ -43,7 +43,9 @@ def test_a_stop_blocks_by_its_degree() -> None:
 
 def test_the_larger_assumed_loss_of_a_stopless_order_binds() -> None:
     limits = tuple(
-        Limit(name=LimitName.STOPLESS_LOSS, scope=scope, value=Decimal(value), unit="percent", currency=None)
+        Limit(
+            name=LimitName.STOPLESS_LOSS, scope=scope, value=Decimal(value), unit=LimitUnit.PERCENT, currency=None
+        )
         for scope, value in ((ControlScope.ACCOUNT, 2), (ControlScope.USER, 50))
     )
 

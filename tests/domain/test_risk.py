@@ -324,9 +324,11 @@ def test_every_gate_that_refuses_is_named_at_once() -> None:
         Gate.VOLUME,
         Gate.STOP_LOSS,
         Gate.FREE_MARGIN,
+        Gate.ORDER_VALUE,
         Gate.POSITION_SIZE,
+        Gate.GROSS_EXPOSURE,
     }
-    assert all(denial.message for denial in answer.denials)
+    assert all(denial.message and denial.remedy for denial in answer.denials)
 
 
 @given(st.sampled_from(["quote", "account", "instrument"]))

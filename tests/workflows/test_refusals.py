@@ -5,7 +5,7 @@ from decimal import Decimal
 from brokers.simulator import constants as mt5
 from brokers.simulator.faults import DoneLater, Partial, Placed, Reject
 from db.limits import NewLimit, set_limit
-from domain.limits import LimitName
+from domain.limits import LimitName, LimitUnit
 from domain.orders import OrderState
 from tests.desk import Desk
 from tests.factories import lots
@@ -18,7 +18,7 @@ async def limit(desk: Desk, name: LimitName, value: int) -> None:
         account_id=desk.account_id,
         user_id=None,
         value=Decimal(value),
-        unit="money",
+        unit=LimitUnit.MONEY,
         currency="USD",
         reason="test",
     )

@@ -14,7 +14,7 @@ from brokers.simulator.faults import Partial, Placed, Reject
 from db.limits import NewLimit, set_limit
 from db.trades import Trade
 from domain.errors import TradeNotFound
-from domain.limits import LimitName
+from domain.limits import LimitName, LimitUnit
 from domain.orders import OrderIntent, OrderState, TimeInForce
 from domain.positions import MarginMode
 from stack.scratch import Database
@@ -84,7 +84,7 @@ async def test_the_closed_position_does_not_count_beside_the_one_that_is_opened(
         account_id=desk.account_id,
         user_id=None,
         value=Decimal(15_000),
-        unit="money",
+        unit=LimitUnit.MONEY,
         currency="USD",
         reason="test",
     )

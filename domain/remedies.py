@@ -1,0 +1,35 @@
+"""What mends a denial that no number of its own explains, by the denial's code."""
+
+from domain.watch import CONDITIONS, FindingKind
+
+REMEDIES: dict[str, str] = {
+    "submit_deadline_passed": "send it again under a new id; a larger submit_within_ms gives it more time",
+    "trading_halted": "wait until somebody with the right to resume has opened trading again",
+    "trading_reduce_only": "send an order that names the position it reduces, or wait until trading is open again",
+    "account_disabled": "an admin enables the account",
+    "user_disabled": "an admin enables the user",
+    "account_unknown": "wait for the first reading of the account; nexus status shows whether a worker serves it",
+    "account_stale": "wait for a newer reading; nexus status shows whether a worker serves the account",
+    "symbol_unknown": "name a symbol that the broker lists for this account, with its suffix",
+    "symbol_not_allowed": "trade another symbol, or have an admin allow it",
+    "symbol_not_tradable": "wait until the broker opens the symbol for this side",
+    "order_type_not_offered": "send an order of another type",
+    FindingKind.SYMBOL_VANISHED: "trade another symbol; this one may only be closed",
+    FindingKind.CONTRACT_CHANGED: "a person looks at the new contract and accepts it: nexus contracts",
+    "quote_missing": "wait for the first quote of the symbol",
+    "quote_stale": "wait for a newer quote; the order may be sent again at once",
+    "market_still": "wait for the session to open",
+    "rate_missing": "wait for a quote of a pair that joins the two currencies",
+    "volume_invalid": "send a volume that fits",
+    "price_invalid": "send a price that fits",
+    "stops_invalid": "put the level on the other side of the price",
+    "position_needs_market_order": "send a market order, or leave out position_id",
+    "position_not_open": "look at GET /api/trading/positions for what is open",
+    "position_not_reduced": "send the opposite side in the position's symbol",
+    "position_volume_exceeded": "close at most the free lots, or cancel the other close first",
+    "close_by_needs_hedging": "close the position at the market",
+    "close_by_not_offered": "close both positions at the market",
+    "positions_not_opposite": "name two positions of the same symbol, one bought and one sold",
+    "close_by_volume": "ask again with the common volume as it is now",
+    **{str(kind): told for kind, told in CONDITIONS.items()},
+}
