@@ -1,4 +1,4 @@
-"""Limits that count and limits that measure: each passes at its bound, denies beyond it, and says what would pass."""
+"""Limits that count and limits that measure: each passes at its bound, denies beyond it, and names what passes."""
 
 import re
 from dataclasses import replace
