@@ -94,6 +94,7 @@ class ApiSettings:
     secret_key: bytes
     algorithm: str
     access_token_ttl: timedelta
+    quote_age_max: timedelta
     host: str
     port: int
 
@@ -107,6 +108,7 @@ class ApiSettings:
             secret_key=read.secret_key(),
             algorithm=read.choice("ALGORITHM", "HS256", ("HS256",)),
             access_token_ttl=timedelta(minutes=read.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 15, least=1, most=60)),
+            quote_age_max=read.quote_age_max(),
             host=read.text("API_HOST", "127.0.0.1"),
             port=read.integer("API_PORT", 8002, least=1, most=65535),
         )

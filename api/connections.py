@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import quote
 from uuid import UUID
 
@@ -42,6 +43,7 @@ class Connections:
     tokens: Tokens
     passwords: Passwords
     links: Links
+    data_age_max: timedelta
 
 
 @asynccontextmanager
@@ -59,6 +61,7 @@ async def open_connections(settings: ApiSettings) -> AsyncIterator[Connections]:
                 temporal_ui=settings.temporal.ui_url,
                 temporal_namespace=settings.temporal.namespace,
             ),
+            data_age_max=settings.quote_age_max,
         )
     finally:
         passwords.close()

@@ -148,16 +148,8 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
     instruments = {row["symbol"]: instrument_from_json(row) for row in facts["instruments"]}
     allowed = {row["symbol"] for row in facts["instruments"] if row["allowed"]}
     listed = {row["symbol"] for row in facts["instruments"] if row["listed"]}
-    quotes = {row["symbol"]: _quote(row) for row in facts["quotes"]}
-    pairs = tuple(
-        CurrencyPair(
-            base=Currency(row["currency_base"]),
-            quoted=Currency(row["currency_profit"]),
-            quote=quotes[row["symbol"]],
-        )
-        for row in facts["quotes"]
-        if now - quotes[row["symbol"]].read_at <= data_age_max
-    )
+    quotes = {row["symbol"]: quote_of(row) for row in facts["quotes"]}
+    pairs = pairs_of(facts["quotes"], now=now, age_max=data_age_max)
     limits = tuple(_limit(row) for row in facts["limits"])
     unvalued = frozenset(
         row["symbol"]
@@ -292,13 +284,23 @@ def _account(facts: dict[str, Any]) -> AccountState | None:
     )
 
 
-def _quote(row: dict[str, Any]) -> Quote:
+def quote_of(row: dict[str, Any]) -> Quote:
     return Quote(
         symbol=row["symbol"],
         bid=Price(Decimal(row["bid"])),
         ask=Price(Decimal(row["ask"])),
         at=datetime.fromisoformat(row["at"]),
         read_at=datetime.fromisoformat(row["read_at"]),
+    )
+
+
+def pairs_of(quotes: list[dict[str, Any]], *, now: datetime, age_max: timedelta) -> tuple[CurrencyPair, ...]:
+    """The exchange rates among the quotes that are fresh."""
+    read = ((row, quote_of(row)) for row in quotes)
+    return tuple(
+        CurrencyPair(base=Currency(row["currency_base"]), quoted=Currency(row["currency_profit"]), quote=quote)
+        for row, quote in read
+        if now - quote.read_at <= age_max
     )
 
 

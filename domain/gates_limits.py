@@ -67,6 +67,34 @@ _BY_COUNT: dict[LimitName, _Count] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How far a limit is used: `used` before the order, `added` by it, in the limit's unit."""
+
+    limit: Limit
+    used: Decimal
+    added: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        return self.limit.value - self.used - self.added
+
+
+def standings(context: RiskContext, claim: Amounts | None) -> Iterator[Standing]:
+    """Every limit that something counts against, with what an order of this claim would add; None for no order."""
+    for limit in context.limits:
+        for usage in context.usages:
+            if usage.scope is not limit.scope:
+                continue
+            if limit.name in _BY_SIZE:
+                measure = _BY_SIZE[limit.name]
+                added = ZERO if claim is None else measure.added(claim)
+                yield Standing(limit=limit, used=measure.used(usage), added=added)
+            elif limit.name in _BY_COUNT:
+                used = Decimal(_BY_COUNT[limit.name].of(usage) - 1)
+                yield Standing(limit=limit, used=used, added=Decimal(claim is not None))
+
+
 def limits(
     intent: OrderIntent,
     sized: Approved,

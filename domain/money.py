@@ -40,6 +40,11 @@ def round_to_nearest(amount: Decimal, unit: Decimal = CENT) -> Decimal:
     return amount.quantize(unit, ROUND_HALF_EVEN)
 
 
+def round_down(amount: Decimal, unit: Decimal = CENT) -> Decimal:
+    """Round towards zero: for amounts that are given away against a limit."""
+    return amount.quantize(unit, ROUND_DOWN)
+
+
 def round_against_us(amount: Decimal, unit: Decimal = CENT) -> Decimal:
     """Round away from zero: for amounts held against a limit, so that a limit is never exceeded by rounding."""
     return amount.quantize(unit, ROUND_UP)

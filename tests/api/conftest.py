@@ -132,6 +132,7 @@ async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> Asyn
             secret_key=KEY,
             algorithm="HS256",
             access_token_ttl=TTL,
+            quote_age_max=timedelta(hours=1),
             host="127.0.0.1",
             port=8002,
         )
