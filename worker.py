@@ -25,6 +25,8 @@ from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
 from activities.sender import Sender
 from activities.sends import SenderActivities
+from activities.stops import StopActivities
+from activities.sweeps import SweepActivities
 from activities.trades import TradeActivities
 from activities.watch import see_mismatch
 from brokers.mt5.adapter import open_broker
@@ -34,6 +36,7 @@ from db.engine import make_engine
 from db.instruments import bound_slippage
 from domain.errors import BrokerMismatch, PipelineError
 from settings import BrokerSettings, PipelineSettings, SettingsError
+from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
@@ -55,8 +58,8 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
     worker = Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow],
-        activities=steps.activities,
+        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow, EmergencyStopWorkflow],
+        activities=[*steps.activities, *StopActivities(engine).activities],
         interceptors=[FailureInterceptor()],
         # The sandbox watches over determinism in tests and replays; in service it costs a quarter of the speed.
         workflow_runner=SandboxedWorkflowRunner() if settings.sandbox else UnsandboxedWorkflowRunner(),
@@ -157,10 +160,11 @@ def broker_worker(
 ) -> Worker:
     orders = SenderActivities(engine, sender, now=now)
     commands = CommandActivities(engine, sender, data_age_max=settings.quote_age_max, now=now)
+    sweeps = SweepActivities(engine, sender)
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
-        activities=[*orders.activities, *commands.activities, *feed.activities],
+        activities=[*orders.activities, *commands.activities, *feed.activities, *sweeps.activities],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=settings.call_deadline + DRAIN_MARGIN,
     )

@@ -9,6 +9,7 @@ from domain.errors import (
     AccountNotFound,
     BrokerMismatch,
     BrokerUnavailable,
+    CauseRemains,
     ClockMismatch,
     CommandConflict,
     ContractsUnchanged,
@@ -16,11 +17,14 @@ from domain.errors import (
     IntentConflict,
     LeaseLost,
     NotCancellable,
+    NotStopped,
     NotUnresolved,
     OrderTaken,
     PipelineError,
     PositionNotFound,
     ReservationConflict,
+    StopConflict,
+    StopNotFound,
     TradeNotFound,
 )
 
@@ -30,6 +34,7 @@ REPEAT_HELPS: dict[type[PipelineError], bool] = {
     # The terminal is logged in to its own account again by a person, or by the next attachment.
     BrokerMismatch: True,
     BrokerUnavailable: True,
+    CauseRemains: False,
     ClockMismatch: False,
     CommandConflict: False,
     ContractsUnchanged: False,
@@ -37,10 +42,13 @@ REPEAT_HELPS: dict[type[PipelineError], bool] = {
     IntentConflict: False,
     LeaseLost: True,
     NotCancellable: False,
+    NotStopped: False,
     NotUnresolved: False,
     OrderTaken: False,
     PositionNotFound: False,
     ReservationConflict: False,
+    StopConflict: False,
+    StopNotFound: False,
     TradeNotFound: False,
 }
 

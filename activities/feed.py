@@ -82,8 +82,6 @@ class FeedActivities:
         self._interval = interval
         self._instruments_interval = instruments_interval
         self._now = now
-        # The newest record wins a revision, so whoever reads books before the next one reads.
-        self._reading_fills = asyncio.Lock()
         self._pause = pause
 
     @property
@@ -134,7 +132,9 @@ class FeedActivities:
         since = self._now() - WINDOW
         reading = await self._sender.broker.read_market(symbols, deals_since=since)
         # What closed a position is booked before the position is gone, so that its loss counts throughout.
-        await self._read_fills(Stretch(since=since), since)
+        # Beside the feed, whose reading may be newer: what that has corrected is not taken back.
+        fills = await self._sender.broker.read_fills(since)
+        await self._book(Stretch(since=since), fills, source=FillSource.RESOLVE)
         await self._write(reading, started_at=started_at)
 
     async def _cycle(self, stretch: Stretch) -> None:
@@ -148,7 +148,7 @@ class FeedActivities:
         since = max(stretch.since, now - WINDOW) if stretch.caught_up else stretch.since
         reading = await self._sender.broker.read_market(stretch.symbols, deals_since=since)
         if reading.deal_count != stretch.deal_count or stretch.due("fills", now, REREAD_INTERVAL):
-            await self._read_fills(stretch, since)
+            await self._book(stretch, await self._sender.broker.read_fills(since))
             stretch.did("fills", now)
             stretch.deal_count = reading.deal_count
             stretch.caught_up = True
@@ -180,11 +180,9 @@ class FeedActivities:
             await snapshots.write_positions(connection, account_id, reading.positions, read_at=seen.read_at)
             await reservations.stop_counting_settled(connection, account_id, read_at=started_at)
 
-    async def _read_fills(self, stretch: Stretch, since: datetime) -> None:
-        async with self._reading_fills:
-            await self._book(stretch, await self._sender.broker.read_fills(since))
-
-    async def _book(self, stretch: Stretch, records: Sequence[Fill]) -> None:
+    async def _book(
+        self, stretch: Stretch, records: Sequence[Fill], *, source: FillSource = FillSource.FEED
+    ) -> None:
         """Book what is new, and what waited; an exit may show before what it closes does, and waits a little."""
         now = self._now()
         new = [fill for fill in records if stretch.known.get(fill.ticket) != fill.content_hash]
@@ -194,7 +192,7 @@ class FeedActivities:
         ways: dict[Orphans, list[Fill]] = {way: [] for way in (Orphans.BOOK, Orphans.STRANGERS_WAIT, Orphans.WAIT)}
         for fill, seen_at in due.values():
             ways[orphans_of(fill, now - seen_at)].append(fill)
-        refused = [fill for way, fills in ways.items() for fill in await self._book_all(fills, way)]
+        refused = [fill for way, fills in ways.items() for fill in await self._book_all(fills, way, source=source)]
         tickets = {fill.ticket for way, fills in ways.items() if way is not Orphans.BOOK for fill in fills}
         stretch.known.update((fill.ticket, fill.content_hash) for fill in new if fill not in refused)
         stretch.waiting = {ticket: due[ticket] for ticket in await self._unbooked(tickets)}
@@ -222,38 +220,40 @@ class FeedActivities:
         async with self._engine.connect() as connection:
             return await unbooked(connection, self._sender.account.id, tickets)
 
-    async def _book_all(self, records: Sequence[Fill], orphans: Orphans) -> list[Fill]:
+    async def _book_all(self, records: Sequence[Fill], orphans: Orphans, *, source: FillSource) -> list[Fill]:
         """Book the records and tell their trades; those that the books refuse, to be tried again."""
         if not records:
             return []
         try:
-            await self._tell(await self._book_together(records, orphans))
+            await self._tell(await self._book_together(records, orphans, source=source))
         except LeaseLost:
             raise
         except (PipelineError, IntegrityError, AssertionError):
             # One record that the books refuse must not keep the others out of them.
             activity.logger.exception("a record could not be booked; booking one by one")
             in_order = sorted(records, key=lambda fill: (fill.executed_at, fill.ticket))
-            return [fill for fill in in_order if not await self._book_alone(fill, orphans)]
+            return [fill for fill in in_order if not await self._book_alone(fill, orphans, source=source)]
         return []
 
-    async def _book_together(self, records: Sequence[Fill], orphans: Orphans) -> tuple[Trade, ...]:
+    async def _book_together(
+        self, records: Sequence[Fill], orphans: Orphans, *, source: FillSource
+    ) -> tuple[Trade, ...]:
         async with self._engine.begin() as connection:
             await accounts.check_lease(connection, self._sender.lease)
             return await booking.book_fills(
                 connection,
                 self._sender.account,
                 records,
-                source=FillSource.FEED,
+                source=source,
                 actor=self._sender.actor,
                 slippage_percent_max=self._sender.slippage_percent_max,
                 orphans=orphans,
             )
 
-    async def _book_alone(self, fill: Fill, orphans: Orphans) -> bool:
+    async def _book_alone(self, fill: Fill, orphans: Orphans, *, source: FillSource) -> bool:
         account = self._sender.account
         try:
-            await self._tell(await self._book_together([fill], orphans))
+            await self._tell(await self._book_together([fill], orphans, source=source))
         except LeaseLost:
             raise
         except (PipelineError, IntegrityError, AssertionError) as error:
@@ -287,9 +287,8 @@ class FeedActivities:
         for trade in gone[:LOOKUPS_PER_CYCLE]:
             stretch.look_up_count += 1
             stretch.looked_up[trade.id] = stretch.look_up_count
-            async with self._reading_fills:
-                lookup = await self._sender.broker.find(trade.progress.magic, since=trade.intent.received_at)
-                await self._book_all(lookup.fills, Orphans.WAIT)
+            lookup = await self._sender.broker.find(trade.progress.magic, since=trade.intent.received_at)
+            await self._book_all(lookup.fills, Orphans.WAIT, source=FillSource.FEED)
             await self._apply(trade, lookup, now=now)
 
     async def _apply(self, trade: Trade, lookup: Lookup, *, now: datetime) -> None:

@@ -142,7 +142,7 @@ class SenderActivities:
         for control in await controls.read_controls(
             connection, account_slug=self._sender.account.slug, user_id=intent.user_id, symbol=intent.symbol
         ):
-            if control.blocks(reducing=intent.reducing):
+            if control.blocks(reducing=intent.reducing, stopping=intent.stopping):
                 return NotSent(reason=f"trading_{control.state}", detail={"reason": control.reason})
         try:
             await accounts.check_lease(connection, self._sender.lease)

@@ -19,6 +19,7 @@ from api import (
     reversals,
     risk,
     sizes,
+    stops,
     system,
     trades,
 )
@@ -45,11 +46,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.add_middleware(RequestEdge)
     errors.install(app)
     _install_outages(app)
-    for router in (
-        r.router
-        for r in (auth, executions, risk, sizes, closings, reversals, trades, commands, positions, ledger, system)
+    for module in (
+        *(auth, executions, risk, sizes, closings, reversals, trades, commands, positions, ledger),
+        *(stops, system),
     ):
-        app.include_router(router)
+        app.include_router(module.router)
     app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 

@@ -1,4 +1,4 @@
-"""Reading the books: one unit of work per call, a broken connection never seen by the caller."""
+"""The books, read and written: one unit of work per call, a broken connection never seen by the caller."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -34,6 +34,16 @@ class Books:
         # has emptied the pool, so the second time is on a new connection.
         try:
             return await self._read(query)
+        except DBAPIError as error:
+            raise _named(error) from error
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work` in one transaction. BooksUnavailable: nothing was committed, or its answer was lost."""
+        try:
+            async with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+                return await work(connection)
+        except _AWAY as error:
+            raise BooksUnavailable from error
         except DBAPIError as error:
             raise _named(error) from error
 

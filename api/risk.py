@@ -19,12 +19,12 @@ from api.views import Denial, View
 from db.intake import IntakeQuestion
 from db.jsons import plain
 from db.risk_context import read_risk_context
-from db.risk_standing import TradingUser, trading_users
+from db.risk_standing import TradingUser, probe, trading_users
 from domain.controls import ControlScope
 from domain.gates_limits import Standing, standings
 from domain.limits import LimitName, LimitUnit
-from domain.money import Currency, Lots
-from domain.orders import OrderIntent, OrderType, Side, TimeInForce
+from domain.money import Currency
+from domain.orders import OrderIntent
 from domain.risk import Denied, evaluate
 from domain.risk_context import RiskContext
 from domain.sizing import Approved, size
@@ -158,7 +158,7 @@ async def _account_risk(connected: Connections, who: TradingUser) -> AccountRisk
     now = datetime.now(UTC)
     # What is counted for each symbol is asked for each; the rest is the same whatever the symbol.
     contexts = {
-        symbol: await _context(connected, _probe(who, symbol, now=now), now=now) for symbol in who.symbols or ("",)
+        symbol: await _context(connected, probe(who, symbol, now=now), now=now) for symbol in who.symbols or ("",)
     }
     first = next(iter(contexts.values()))
     lines = [
@@ -185,24 +185,6 @@ async def _account_risk(connected: Connections, who: TradingUser) -> AccountRisk
         ),
         unvalued=list(first.unvalued),
         at=now,
-    )
-
-
-def _probe(who: TradingUser, symbol: str, *, now: datetime) -> OrderIntent:
-    """An order that nobody sends: the facts are asked for by one."""
-    return OrderIntent(
-        trade_id=uuid4(),
-        user_id=who.user_id,
-        account_id=who.account_id,
-        client_order_id="",
-        body_hash="",
-        symbol=symbol,
-        side=Side.BUY,
-        order_type=OrderType.MARKET,
-        volume=Lots(Decimal(0)),
-        time_in_force=TimeInForce.GTC,
-        received_at=now,
-        submit_by=now,
     )
 
 

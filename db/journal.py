@@ -105,7 +105,7 @@ async def raise_alert(
     key: str,
     severity: str,
     summary: str,
-    account_id: UUID,
+    account_id: UUID | None,
     trade_id: UUID | None,
 ) -> None:
     """Raise an alert once per `key`, however often its cause is met."""

@@ -163,7 +163,7 @@ LIMITS = Law(
 
 STOP = Law(
     number=5,
-    title="stop means stop: no send is claimed under a stop, but for closes",
+    title="stop means stop: no send is claimed under a stop, but for closes that may pass it",
     checked="SELECT count(*) FROM trading_control",
     violations=(
         # A stop waits for the claims that are being made while it is set.
@@ -174,7 +174,7 @@ STOP = Law(
         JOIN send_attempts a ON a.claimed_at > c.set_at + {AT_ONCE}
         JOIN trade_ledger t ON t.id = a.trade_id
         JOIN broker_accounts b ON b.id = t.account_id
-        WHERE c.state <> 'active' AND t.position_id IS NULL
+        WHERE c.state <> 'active' AND t.stop_id IS NULL AND (t.position_id IS NULL OR c.state = 'halted')
           AND (c.scope, c.scope_id) IN (('all', ''), ('account', b.slug), ('user', CAST(t.user_id AS text)),
                                         ('symbol', t.symbol))
         """,  # noqa: S608 - the only part put in is our own constant

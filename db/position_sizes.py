@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.jsons import loads
-from db.risk_context import pairs_of, quote_of
+from db.risk_rows import pairs_of, quote_of
 from domain.exposure import conversion_rate
 from domain.instruments import Instrument
 from domain.money import Currency

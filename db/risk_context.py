@@ -10,14 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.instruments import instrument_from_json
 from db.jsons import loads
+from db.risk_rows import limit_of, pairs_of, position_of, quote_of
+from db.risk_usages import usages_of
 from db.watch import change_of
 from domain.controls import Control, ControlScope, ControlState
-from domain.exposure import CurrencyPair, conversion_rate, notional, open_loss
-from domain.instruments import Instrument
-from domain.limits import Limit, LimitName, LimitUnit, Repeats, Usage, strictest
-from domain.money import ZERO, Currency, Lots, Price
-from domain.orders import OrderIntent, Quote, Side
-from domain.positions import BrokerPosition, Holding, MarginMode
+from domain.exposure import conversion_rate
+from domain.limits import Repeats
+from domain.money import ZERO, Currency, Lots
+from domain.orders import OrderIntent
+from domain.positions import Holding, MarginMode
 from domain.risk_context import AccountState, Condition, RiskContext
 from domain.watch import FindingKind
 
@@ -150,7 +151,7 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
     listed = {row["symbol"] for row in facts["instruments"] if row["listed"]}
     quotes = {row["symbol"]: quote_of(row) for row in facts["quotes"]}
     pairs = pairs_of(facts["quotes"], now=now, age_max=data_age_max)
-    limits = tuple(_limit(row) for row in facts["limits"])
+    limits = tuple(limit_of(row) for row in facts["limits"])
     unvalued = frozenset(
         row["symbol"]
         for row in facts["positions"]
@@ -176,7 +177,7 @@ def _context(facts: dict[str, Any], intent: OrderIntent, *, now: datetime, data_
         quote=quotes.get(intent.symbol),
         pairs=pairs,
         limits=limits,
-        usages=_usages(facts, intent, instruments=instruments, pairs=pairs, limits=limits, unvalued=unvalued),
+        usages=usages_of(facts, intent, instruments=instruments, pairs=pairs, limits=limits, unvalued=unvalued),
         unvalued=tuple(sorted(unvalued)),
         holding=_holding(facts, intent.position_id),
         partner=_holding(facts, intent.close_by_position_id),
@@ -194,79 +195,13 @@ def _holding(facts: dict[str, Any], position_id: int | None) -> Holding | None:
     row = next((p for p in facts["positions"] if p["position_id"] == position_id), None)
     if row is None:
         return None
-    position = _position(row)
+    position = position_of(row)
     held = next((Decimal(h["volume"]) for h in facts["held_lots"] if h["position_id"] == position_id), ZERO)
     return Holding(
         position=position,
         owner=None if row["user_id"] is None else UUID(row["user_id"]),
         free=Lots(max(ZERO, position.volume - held)),
     )
-
-
-def _usages(
-    facts: dict[str, Any],
-    intent: OrderIntent,
-    *,
-    instruments: dict[str, Instrument],
-    pairs: tuple[CurrencyPair, ...],
-    limits: tuple[Limit, ...],
-    unvalued: frozenset[str],
-) -> tuple[Usage, ...]:
-    """The usage of the whole account, and of this user's part of it."""
-    if facts["account"] is None:
-        return ()
-    currency = Currency(facts["account"]["currency"])
-    stopless = strictest(limits, LimitName.STOPLESS_LOSS)
-    percent = Decimal(100) if stopless is None else stopless.value
-    rates = {
-        symbol: conversion_rate(card.currency_profit, currency, pairs) for symbol, card in instruments.items()
-    }
-    exposed = []
-    for row in facts["positions"]:
-        if row["symbol"] in unvalued:
-            continue
-        position, card, rate = _position(row), instruments[row["symbol"]], rates[row["symbol"]]
-        assert rate is not None, "a position without a rate is unvalued"
-        mark = Price(Decimal(row["mark"]))
-        loss = open_loss(position, card, mark=mark, rate=rate, stopless_percent=percent)
-        value = notional(card, volume=position.volume, price=position.price_current, rate=rate)
-        here = value if position.symbol == intent.symbol else ZERO
-        floating = position.profit + position.swap
-        exposed.append(
-            {"user_id": row["user_id"], "loss": loss, "value": value, "here": here, "floating": floating}
-        )
-    hedging = facts["account"]["margin_mode"] == MarginMode.HEDGING
-    usages = []
-    for scope in (ControlScope.ACCOUNT, ControlScope.USER):
-        whose = None if scope is ControlScope.ACCOUNT else str(intent.user_id)
-        usages.append(
-            Usage(
-                scope=scope,
-                held_loss=_sum(facts["totals"], "held_loss", whose),
-                held_margin=_sum(facts["totals"], "held_margin", whose),
-                symbol_notional=_sum(exposed, "here", whose) + _sum(facts["symbol_held"], "notional", whose),
-                gross_notional=_sum(exposed, "value", whose) + _sum(facts["totals"], "held_notional", whose),
-                realised_today=_sum(facts["realised"], "amount", whose)
-                + (Decimal(facts["external_realised"]) if whose is None else ZERO),
-                rolling_result=_sum(facts["rolling"], "amount", whose) + _sum(exposed, "floating", whose),
-                open_loss=_sum(exposed, "loss", whose),
-                open_orders=int(_sum(facts["held_orders"], "count", whose)),
-                open_positions=_open_positions(facts, intent, whose, hedging=hedging),
-                messages=int(_sum(facts["messages"], "count", whose)) + 1,
-            )
-        )
-    return tuple(usages)
-
-
-def _open_positions(facts: dict[str, Any], intent: OrderIntent, user_id: str | None, *, hedging: bool) -> int:
-    """How many there would be with the order: on a netting account orders of one symbol share one position."""
-    rows = [*facts["positions"], *facts["opening"]]
-    symbols = [row["symbol"] for row in rows if user_id in {None, row["user_id"]}] + [intent.symbol]
-    return len(symbols) if hedging else len(set(symbols))
-
-
-def _sum(rows: list[dict[str, Any]], column: str, user_id: str | None) -> Decimal:
-    return sum((Decimal(row[column]) for row in rows if user_id in {None, row["user_id"]}), ZERO)
 
 
 def _account(facts: dict[str, Any]) -> AccountState | None:
@@ -284,59 +219,10 @@ def _account(facts: dict[str, Any]) -> AccountState | None:
     )
 
 
-def quote_of(row: dict[str, Any]) -> Quote:
-    return Quote(
-        symbol=row["symbol"],
-        bid=Price(Decimal(row["bid"])),
-        ask=Price(Decimal(row["ask"])),
-        at=datetime.fromisoformat(row["at"]),
-        read_at=datetime.fromisoformat(row["read_at"]),
-    )
-
-
-def pairs_of(quotes: list[dict[str, Any]], *, now: datetime, age_max: timedelta) -> tuple[CurrencyPair, ...]:
-    """The exchange rates among the quotes that are fresh."""
-    read = ((row, quote_of(row)) for row in quotes)
-    return tuple(
-        CurrencyPair(base=Currency(row["currency_base"]), quoted=Currency(row["currency_profit"]), quote=quote)
-        for row, quote in read
-        if now - quote.read_at <= age_max
-    )
-
-
 def _control(row: dict[str, Any]) -> Control:
     return Control(
         scope=ControlScope(row["scope"]),
         scope_id=row["scope_id"],
         state=ControlState(row["state"]),
         reason=row["reason"],
-    )
-
-
-def _limit(row: dict[str, Any]) -> Limit:
-    return Limit(
-        name=LimitName(row["name"]),
-        scope=ControlScope.ACCOUNT if row["user_id"] is None else ControlScope.USER,
-        value=Decimal(row["value"]),
-        unit=LimitUnit(row["unit"]),
-        currency=None if row["currency"] is None else Currency(row["currency"]),
-    )
-
-
-def _position(row: dict[str, Any]) -> BrokerPosition:
-    return BrokerPosition(
-        ticket=row["ticket"],
-        position_id=row["position_id"],
-        magic=row["magic"],
-        symbol=row["symbol"],
-        side=Side(row["side"]),
-        volume=Lots(Decimal(row["volume"])),
-        price_open=Price(Decimal(row["price_open"])),
-        price_current=Price(Decimal(row["price_current"])),
-        stop_loss=None if row["stop_loss"] is None else Price(Decimal(row["stop_loss"])),
-        take_profit=None if row["take_profit"] is None else Price(Decimal(row["take_profit"])),
-        swap=Decimal(row["swap"]),
-        profit=Decimal(row["profit"]),
-        opened_at=datetime.fromisoformat(row["opened_at"]),
-        updated_at=datetime.fromisoformat(row["updated_at"]),
     )

@@ -1,12 +1,14 @@
 """Whose limits stand where: the accounts and users that risk is shown for, and the symbols that they hold."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.money import Currency
+from domain.money import ZERO, Currency, Lots
+from domain.orders import OrderIntent, OrderType, Side, TimeInForce
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,8 @@ class TradingUser:
     username: str
     symbols: tuple[str, ...]
 
+
+_PROBE = UUID(int=0)
 
 _TRADING_USERS = text("""
     SELECT a.id AS account_id, a.slug AS account, a.currency, u.id AS user_id, u.username,
@@ -50,4 +54,22 @@ async def trading_users(
             symbols=tuple(row["symbols"]),
         )
         for row in found.mappings()
+    )
+
+
+def probe(who: TradingUser, symbol: str, *, now: datetime) -> OrderIntent:
+    """An order that nobody sends: the facts of a user's risk are asked for by one."""
+    return OrderIntent(
+        trade_id=_PROBE,
+        user_id=who.user_id,
+        account_id=who.account_id,
+        client_order_id="",
+        body_hash="",
+        symbol=symbol,
+        side=Side.BUY,
+        order_type=OrderType.MARKET,
+        volume=Lots(ZERO),
+        time_in_force=TimeInForce.GTC,
+        received_at=now,
+        submit_by=now,
     )

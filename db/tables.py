@@ -37,6 +37,7 @@ from domain.limits import LimitName, LimitUnit
 from domain.orders import OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
 from domain.reservations import ReservationState
+from domain.stops import StopCause
 from domain.watch import CONDITIONS
 
 metadata = MetaData(
@@ -287,11 +288,41 @@ trading_control = Table(
     Column("reason", Text, nullable=False),
     Column("set_by", Text, nullable=False),
     Column("set_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("stop_id", UUID, ForeignKey("emergency_stops.id")),
     PrimaryKeyConstraint("scope", "scope_id"),
     one_of("scope", ControlScope),
     one_of("state", ControlState),
     CheckConstraint("(scope = 'all') = (scope_id = '')", name="scope_id"),
 )
+
+emergency_stops = Table(
+    "emergency_stops",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("scope_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("cancel_orders", Boolean, nullable=False),
+    Column("flatten", Boolean, nullable=False),
+    Column("include_external", Boolean, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("resume_role", Text, nullable=False),
+    Column("requested_at", INSTANT, nullable=False),
+    Column("latched_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("in_force_at", INSTANT),
+    Column("flat_at", INSTANT),
+    Column("ended_at", INSTANT),
+    Column("resumed_at", INSTANT),
+    Column("certificate", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    one_of("scope", ControlScope),
+    CheckConstraint("mode IN ('reduce_only', 'halted')", name="mode"),
+    one_of("cause", StopCause),
+    CheckConstraint("resume_role IN ('risk', 'admin')", name="resume_role"),
+    CheckConstraint("(scope = 'all') = (scope_id = '')", name="scope_id"),
+)
+Index("ix_emergency_stops_open", emergency_stops.c.latched_at, postgresql_where=text("ended_at IS NULL"))
 
 trade_ledger = Table(
     "trade_ledger",
@@ -317,6 +348,7 @@ trade_ledger = Table(
     Column("position_id", BigInteger),
     Column("close_by_position_id", BigInteger),
     Column("allow_duplicate", Boolean, nullable=False, server_default=text("false")),
+    Column("stop_id", UUID, ForeignKey("emergency_stops.id")),
     Column("state", Text, nullable=False, server_default=text("'pending'")),
     Column("reason", Text),
     Column("denials", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
@@ -354,6 +386,7 @@ trade_ledger = Table(
 Index(
     "ix_trade_ledger_user_received", trade_ledger.c.user_id, trade_ledger.c.received_at.desc(), trade_ledger.c.id
 )
+Index("ix_trade_ledger_stop", trade_ledger.c.stop_id, postgresql_where=text("stop_id IS NOT NULL"))
 Index("ix_trade_ledger_account_received", trade_ledger.c.account_id, trade_ledger.c.received_at)
 Index("ix_trade_ledger_received", trade_ledger.c.received_at.desc(), trade_ledger.c.id.desc())
 Index(

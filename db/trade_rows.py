@@ -30,6 +30,7 @@ def intent_of(row: RowMapping) -> OrderIntent:
         position_id=row["position_id"],
         close_by_position_id=row["close_by_position_id"],
         allow_duplicate=row["allow_duplicate"],
+        stop_id=row["stop_id"],
     )
 
 

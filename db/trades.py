@@ -64,7 +64,15 @@ _GIVEN = (
         "order_type",
     ),
     *("volume", "time_in_force", "price", "stop_limit_price", "stop_loss", "take_profit", "expires_at"),
-    *("max_slippage_points", "position_id", "close_by_position_id", "allow_duplicate", "received_at", "submit_by"),
+    *(
+        "max_slippage_points",
+        "position_id",
+        "close_by_position_id",
+        "allow_duplicate",
+        "stop_id",
+        "received_at",
+        "submit_by",
+    ),
 )
 _ACCEPT = recorded(
     insert(trade_ledger)

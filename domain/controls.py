@@ -24,5 +24,8 @@ class Control:
     state: ControlState
     reason: str
 
-    def blocks(self, *, reducing: bool) -> bool:
+    def blocks(self, *, reducing: bool, stopping: bool = False) -> bool:
+        """Whether an order may not go; a close that a stop itself makes passes every stop."""
+        if stopping:
+            return False
         return self.state is ControlState.HALTED or (self.state is ControlState.REDUCE_ONLY and not reducing)

@@ -15,6 +15,10 @@ PipelineError
 ├── BrokerMismatch           the terminal shows another account than the configured one
 ├── ClockMismatch            the broker's clock is not in the configured zone, so its times mean nothing
 ├── ContractsUnchanged       a person accepted a change of a contract that nobody waits for
+├── StopNotFound
+├── StopConflict             the id of a stop is taken by another one
+├── NotStopped               trading is open there already
+├── CauseRemains             trading is opened again only when what stopped it is over
 └── LeaseLost                another sender serves the account now
 """
 
@@ -114,6 +118,31 @@ class ContractsUnchanged(PipelineError):
 
     def __init__(self, slug: str, symbol: str) -> None:
         super().__init__(f"no change of {symbol} on account {slug} waits for acceptance")
+
+
+class StopNotFound(PipelineError):
+    code = "stop_not_found"
+
+    def __init__(self, stop_id: UUID | str) -> None:
+        super().__init__(f"there is no stop {stop_id}")
+
+
+class StopConflict(PipelineError):
+    code = "stop_conflict"
+
+    def __init__(self, stop_id: UUID) -> None:
+        super().__init__(f"the key was used for another stop, {stop_id}; that one stands, nothing was changed")
+
+
+class NotStopped(PipelineError):
+    code = "not_stopped"
+
+    def __init__(self, scope: str, scope_id: str) -> None:
+        super().__init__(f"trading is not stopped for {f'{scope} {scope_id}'.strip()}")
+
+
+class CauseRemains(PipelineError):
+    code = "cause_remains"
 
 
 class LeaseLost(PipelineError):

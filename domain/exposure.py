@@ -76,8 +76,13 @@ def open_loss(
         return loss_between(
             instrument, position.side, volume=position.volume, entry=mark, exit_price=position.stop_loss, rate=rate
         )
-    present = loss_between(
-        instrument, position.side, volume=position.volume, entry=mark, exit_price=position.price_current, rate=rate
-    )
+    present = present_loss(position, instrument, mark=mark, rate=rate)
     bound = notional(instrument, volume=position.volume, price=position.price_current, rate=rate)
     return max(present, round_against_us(bound * stopless_percent / 100))
+
+
+def present_loss(position: BrokerPosition, instrument: Instrument, *, mark: Price, rate: Decimal) -> Decimal:
+    """What an open position has lost since `mark`; zero if it has gained."""
+    return loss_between(
+        instrument, position.side, volume=position.volume, entry=mark, exit_price=position.price_current, rate=rate
+    )

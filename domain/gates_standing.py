@@ -27,16 +27,16 @@ def standing(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
             unit="ms",
         )
     for control in context.controls:
-        if control.blocks(reducing=intent.reducing):
+        if control.blocks(reducing=intent.reducing, stopping=intent.stopping):
             what = "everything" if control.scope is ControlScope.ALL else f"{control.scope} {control.scope_id}"
             yield Denial(
                 gate=Gate.CONTROL,
                 code=f"trading_{control.state}",
                 message=f"trading is {control.state} for {what}: {control.reason}",
             )
-    if context.account is not None and not context.account.enabled:
+    if context.account is not None and not context.account.enabled and not intent.stopping:
         yield Denial(gate=Gate.ACCOUNT, code="account_disabled", message="the account is disabled")
-    if context.account is not None and not context.account.user_enabled:
+    if context.account is not None and not context.account.user_enabled and not intent.stopping:
         yield Denial(gate=Gate.ACCOUNT, code="user_disabled", message="the user is disabled")
     yield from tradable(intent, context)
 
@@ -49,7 +49,7 @@ def tradable(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
         )
         return
     yield from contract(intent, context)
-    if not context.instrument_allowed:
+    if not context.instrument_allowed and not intent.stopping:
         yield Denial(
             gate=Gate.INSTRUMENT, code="symbol_not_allowed", message=f"{intent.symbol} is not allowed here"
         )

@@ -82,7 +82,8 @@ class Usage:
     """What counts against the limits of one scope now, in the account's currency.
 
     `symbol_notional` and `gross_notional` are values of open positions and of what is held; `rolling_result` is
-    what the last 24 hours realised and what floats now. `open_positions` and `messages` count the order itself.
+    what the last 24 hours realised and what floats now; `open_loss` what open positions may lose today to their
+    stops, `present_loss` what they have lost of it by now. `open_positions` and `messages` count the order itself.
     """
 
     scope: ControlScope
@@ -93,6 +94,7 @@ class Usage:
     realised_today: Decimal
     rolling_result: Decimal
     open_loss: Decimal
+    present_loss: Decimal
     open_orders: int
     open_positions: int
     messages: int
@@ -114,6 +116,14 @@ def daily_loss_used(usage: Usage) -> Decimal:
 def rolling_loss_used(usage: Usage) -> Decimal:
     """The loss of any 24 hours, so that nothing is won by waiting for midnight: realised, floating and held."""
     return max(ZERO, -usage.rolling_result) + usage.held_loss
+
+
+def loss_reached(name: LimitName, usage: Usage) -> Decimal:
+    """What has been lost by now, whatever may still be: the loss at which trading is stopped."""
+    if name is LimitName.DAILY_LOSS:
+        return max(ZERO, -usage.realised_today) + usage.present_loss
+    assert name is LimitName.ROLLING_LOSS, "only losses are reached"
+    return max(ZERO, -usage.rolling_result)
 
 
 def strictest(limits: tuple[Limit, ...], name: LimitName) -> Limit | None:

@@ -173,6 +173,8 @@ class OrderIntent:
     close_by_position_id: int | None = None
     # The user means it, though it is the same as one sent just before.
     allow_duplicate: bool = False
+    # The stop on whose behalf a position is closed; such closes, and they alone, pass every stop.
+    stop_id: UUID | None = None
 
     @property
     def reducing(self) -> bool:
@@ -181,6 +183,10 @@ class OrderIntent:
         Whether it fits the position is checked under the lock.
         """
         return self.position_id is not None and self.order_type is OrderType.MARKET
+
+    @property
+    def stopping(self) -> bool:
+        return self.stop_id is not None and self.reducing
 
     @property
     def meets_market(self) -> bool:
@@ -342,8 +348,3 @@ class Changes:
     stop_loss: Price | None = None
     take_profit: Price | None = None
     expires_at: datetime | None = None
-
-
-def points_worse(side: Side, *, expected: Price, actual: Price, point: Decimal) -> Decimal:
-    """How many points `actual` is worse than `expected` for someone who trades `side`; negative is better."""
-    return (actual - expected) * side.sign / point

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.money import ZERO, Price
-from domain.orders import Side, points_worse
+from domain.orders import Side
 
 HUNDREDTH = Decimal("0.01")
 # A percent of a currency's price is a hundred pips and more, so the interesting figures lie far behind the point.
@@ -32,3 +32,8 @@ def slippage(side: Side, *, expected: Price, actual: Price, stop_loss: Price | N
         price_percent=(worse / expected * 100).quantize(MILLIONTH),
         stop_percent=(worse / risked * 100).quantize(HUNDREDTH) if risked > 0 else None,
     )
+
+
+def points_worse(side: Side, *, expected: Price, actual: Price, point: Decimal) -> Decimal:
+    """How many points `actual` is worse than `expected` for someone who trades `side`; negative is better."""
+    return (actual - expected) * side.sign / point

@@ -25,6 +25,8 @@ from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
 from activities.sender import Sender
 from activities.sends import SenderActivities
+from activities.stops import StopActivities
+from activities.sweeps import SweepActivities
 from activities.trades import TradeActivities
 from brokers.mt5.adapter import open_broker
 from brokers.simulator.control import Control
@@ -37,6 +39,7 @@ from domain.orders import OrderIntent, OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
 from stack.scratch import Database
 from tests.waiting import free_port, until
+from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
@@ -208,8 +211,8 @@ def pipeline_worker(database: Database, client: Client) -> Worker:
     return Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow],
-        activities=steps.activities,
+        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow, EmergencyStopWorkflow],
+        activities=[*steps.activities, *StopActivities(database.engine("pipeline")).activities],
         interceptors=[FailureInterceptor()],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(seconds=5),
@@ -231,7 +234,12 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
-        activities=[*orders.activities, *commands.activities, *feed.activities],
+        activities=[
+            *orders.activities,
+            *commands.activities,
+            *feed.activities,
+            *SweepActivities(engine, sender).activities,
+        ],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=timedelta(seconds=5),
     )

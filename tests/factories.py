@@ -203,6 +203,7 @@ def make_usage(**changes: Any) -> Usage:
         "realised_today": ZERO,
         "rolling_result": ZERO,
         "open_loss": ZERO,
+        "present_loss": ZERO,
         "open_orders": 0,
         "open_positions": 1,
         "messages": 1,

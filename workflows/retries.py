@@ -58,6 +58,20 @@ FEED = ActivityConfig(
 )
 
 
+# A stop's look at the broker, cancels included; the next round is soon, so it is not repeated for long.
+SWEEP = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=60),
+    heartbeat_timeout=timedelta(seconds=5),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3),
+)
+# An account whose sender does not take a sweep by then is named in the certificate, and tried again.
+SWEEP_START = timedelta(seconds=5)
+# How long a round waits for its closes; those without an end go on while the next round begins.
+CLOSE_PATIENCE = timedelta(seconds=15)
+# From one round of a stop to the next, while something is still open: a closed market takes its time.
+STOP_ROUNDS = tuple(timedelta(milliseconds=ms) for ms in (200, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000))
+
+
 def at_broker(config: ActivityConfig, *, queue: str, summary: str) -> ActivityConfig:
     """`config` on a broker's queue, with the line that the Web UI shows."""
     return {**config, "task_queue": queue, "summary": summary}

@@ -17,18 +17,16 @@ from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.feed import FeedActivities, FollowAccount
-    from activities.trades import TradeActivities
     from domain.errors import TradeNotFound
     from workflows.queues import broker_queue
     from workflows.retries import BOOKS, BOOKS_PATIENT, BROKER_REPEATABLE, START_MARGIN, at_broker
 
 Step = TypeVar("Step")
 Answer = TypeVar("Answer")
+Host = TypeVar("Host")
 
 
-async def in_books(
-    step: Callable[[TradeActivities, Step], Awaitable[Answer]], argument: Step, *, summary: str
-) -> Answer:
+async def in_books(step: Callable[[Host, Step], Awaitable[Answer]], argument: Step, *, summary: str) -> Answer:
     """A step in our own database: in this very task, or patiently while PostgreSQL is away."""
     try:
         local: LocalActivityConfig = {**BOOKS, "summary": summary}

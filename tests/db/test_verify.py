@@ -279,14 +279,33 @@ async def test_a_breach_is_named_by_its_law_alone(
     assert any(named.format_map(ids) in violation for violation in found[law]), found[law]
 
 
-async def test_a_close_may_leave_under_a_stop(books: asyncpg.Connection, traded: str) -> None:
+async def test_a_close_may_leave_while_trading_is_reduced_only(books: asyncpg.Connection, traded: str) -> None:
     closing = await books.fetchval(f"SELECT {of('closing')}")
-    await books.execute("UPDATE trading_control SET state = 'halted', set_at = now() - interval '1 hour'")
+    await books.execute("UPDATE trading_control SET state = 'reduce_only', set_at = now() - interval '1 hour'")
 
     named = (await broken(books, traded))[5]
 
     assert len(named) == 4
     assert not any(str(closing) in violation for violation in named)
+
+
+async def test_only_the_close_of_a_stop_leaves_while_trading_is_halted(
+    books: asyncpg.Connection, traded: str
+) -> None:
+    closing = await books.fetchval(f"SELECT {of('closing')}")
+    await books.execute("UPDATE trading_control SET state = 'halted', set_at = now() - interval '1 hour'")
+    assert any(str(closing) in violation for violation in (await broken(books, traded))[5])
+
+    await books.execute(
+        """INSERT INTO emergency_stops (id, scope, scope_id, mode, cancel_orders, flatten, include_external, cause,
+                                        reason, requested_by, resume_role, requested_at)
+           VALUES (gen_random_uuid(), 'all', '', 'halted', true, true, false, 'person', 'test', 'test', 'admin',
+                   now())"""
+    )
+    await books.execute(
+        f"UPDATE trade_ledger SET stop_id = (SELECT id FROM emergency_stops) WHERE id = {of('closing')}"
+    )
+    assert not any(str(closing) in violation for violation in (await broken(books, traded))[5])
 
 
 async def test_an_unanswered_claim_may_be_let_go_by_a_named_person(books: asyncpg.Connection, traded: str) -> None:

@@ -19,8 +19,8 @@ from domain.orders import (
     Side,
     fill_event,
     next_state,
-    points_worse,
 )
+from domain.slippage import points_worse
 from tests.factories import make_intent, price
 from tests.strategies import POINT, prices, volumes
 

@@ -1,0 +1,235 @@
+"""The emergency stop over REST: latched before the answer, carried on by its workflow, ended by a person."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+from uuid import UUID, uuid5
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from temporalio.service import RPCError
+
+from api.connections import Connections
+from api.dependencies import CallerDep, ConnectionsDep, IdempotencyKeyHeader, one_key, refuse_viewers
+from api.errors import FieldFault, Problem, invalid
+from api.fields import ClientId, Symbol
+from api.views import View
+from db import stops
+from db.resumption import remaining_causes
+from db.stops import StopProgress
+from db.users import Role, User
+from domain.controls import ControlScope, ControlState
+from domain.errors import CauseRemains
+from domain.stops import Stop, StopCause
+from workflows.stop_messages import STOP_WORKFLOW, StopInput, start_options, workflow_id
+
+router = APIRouter(prefix="/api/system", tags=["system"])
+
+Reason = Annotated[str, StringConstraints(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+class _Place(BaseModel):
+    """Where: everything, or an account (slug), a user (id) or a symbol."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scope: ControlScope = ControlScope.ALL
+    scope_id: Symbol | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if (self.scope is ControlScope.ALL) != (self.scope_id is None):
+            raise ValueError("scope_id goes with the scopes account, user and symbol, and is required there")
+        return self
+
+
+class StopBody(_Place):
+    """`halted` lets nothing out but the stop's own closes; `reduce_only` also what reduces a position.
+
+    Orders and positions that are not ours are left alone unless `include_external`.
+    """
+
+    client_order_id: ClientId | None = None
+    mode: ControlState = ControlState.HALTED
+    cancel_orders: StrictBool = True
+    flatten: StrictBool = False
+    include_external: StrictBool = False
+    reason: Reason
+    wait_ms: Annotated[StrictInt, Field(ge=0, le=30_000, description="How long to wait for the stop's end")] = (
+        1_000
+    )
+
+
+class ResumeBody(_Place):
+    """`abandon` ends a stop that is still closing positions."""
+
+    reason: Reason
+    abandon: StrictBool = False
+
+
+class EmergencyStop(View):
+    """`in_force_at`: from then on nothing left but what carries the stop's id; sends without an end are named.
+
+    `certificate` says what was in flight, cancelled and closed, at what cost, what the stop left alone, and what
+    is still open and why. `flat_at` is set once the broker shows nothing that the stop covers. `carried_on` is
+    false while no workflow could be started: the latch stands, and closing begins when Temporal is back.
+    """
+
+    id: UUID
+    scope: ControlScope
+    scope_id: str
+    mode: ControlState
+    cancel_orders: bool
+    flatten: bool
+    include_external: bool
+    cause: StopCause
+    reason: str
+    requested_by: str
+    resume_role: str
+    requested_at: datetime
+    latched_at: datetime
+    in_force_at: datetime | None
+    flat_at: datetime | None
+    ended_at: datetime | None
+    resumed_at: datetime | None
+    certificate: dict[str, Any]
+    carried_on: bool
+    temporal: str
+
+
+class EmergencyStops(View):
+    items: list[EmergencyStop]
+
+
+class Resumed(View):
+    scope: ControlScope
+    scope_id: str
+    state: ControlState
+    stops: list[UUID]
+
+
+@router.post("/emergency-stop", status_code=201)
+async def emergency_stop(
+    body: StopBody, connected: ConnectionsDep, user: CallerDep, idempotency_key: IdempotencyKeyHeader = None
+) -> EmergencyStop:
+    """Stop trading at once. The answer comes once the latch is committed, and waits a little for the end."""
+    key = one_key(body.client_order_id, idempotency_key)
+    stop = _stop(body, user, stop_id=uuid5(user.id, f"stop:{key}"))
+    progress = await connected.books.write(lambda connection: stops.latch(connection, stop))
+    carried_on = await _carry_on(connected, progress.stop)
+    if carried_on:
+        progress = await _until_done(connected, progress, wait_seconds=body.wait_ms / 1000)
+    return _view(connected, progress, carried_on=carried_on)
+
+
+@router.get("/stops")
+async def list_stops(
+    connected: ConnectionsDep, _: CallerDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> EmergencyStops:
+    """The stops, the newest first."""
+    found = await connected.books.read(lambda connection: stops.list_stops(connection, limit=limit))
+    return EmergencyStops(items=[_view(connected, each, carried_on=True) for each in found])
+
+
+@router.get("/stops/{stop_id}")
+async def read_stop(stop_id: UUID, connected: ConnectionsDep, _: CallerDep) -> EmergencyStop:
+    """One stop with its certificate."""
+    progress = await connected.books.read(lambda connection: stops.read_stop(connection, stop_id))
+    return _view(connected, progress, carried_on=True)
+
+
+@router.post("/resume")
+async def resume(body: ResumeBody, connected: ConnectionsDep, user: CallerDep, response: Response) -> Resumed:
+    """Open trading again: by a role above the stop's, with a reason, and only once its cause is over."""
+    scope_id = body.scope_id or ""
+    response.headers["Cache-Control"] = "no-store"
+    ended = await connected.books.write(
+        lambda connection: _resume(connection, body, user, scope_id=scope_id, connected=connected)
+    )
+    return Resumed(scope=body.scope, scope_id=scope_id, state=ControlState.ACTIVE, stops=ended)
+
+
+async def _resume(
+    connection: Any, body: ResumeBody, user: User, *, scope_id: str, connected: Connections
+) -> list[UUID]:
+    held = await stops.stopped(connection, body.scope, scope_id)
+    _check_resumer(user, held)
+    working = [each for each in held if each.ended_at is None]
+    if working and not body.abandon:
+        raise CauseRemains(
+            f"stop {working[0].stop.stop_id} still closes positions; wait for its end, or resume with abandon"
+        )
+    causes = await remaining_causes(connection, held, now=datetime.now(UTC), data_age_max=connected.data_age_max)
+    if causes:
+        raise CauseRemains(f"what stopped trading is not over: {'; '.join(causes)}")
+    await stops.resume(connection, body.scope, scope_id, actor=f"user:{user.id}", reason=body.reason)
+    return [each.stop.stop_id for each in held]
+
+
+def _check_resumer(user: User, held: tuple[StopProgress, ...]) -> None:
+    if not user.role.sees_all:
+        raise Problem(403, "role_forbidden", "trading is opened again by the roles risk and admin")
+    needs_admin = not held or any(each.stop.resume_role == Role.ADMIN for each in held)
+    if needs_admin and user.role is not Role.ADMIN:
+        raise Problem(403, "role_forbidden", "this stop was set by risk, an admin or a trigger; an admin ends it")
+
+
+def _stop(body: StopBody, user: User, *, stop_id: UUID) -> Stop:
+    refuse_viewers(user.role)
+    if body.mode is ControlState.ACTIVE:
+        raise invalid([FieldFault(field="mode", message="is halted or reduce_only; trading is opened by resume")])
+    own = (body.scope, body.scope_id) == (ControlScope.USER, str(user.id))
+    if not user.role.sees_all and not own:
+        raise Problem(
+            403,
+            "role_forbidden",
+            f'a trader stops their own trading: send scope "user" and scope_id "{user.id}"; the rest is for risk',
+        )
+    return Stop(
+        stop_id=stop_id,
+        scope=body.scope,
+        scope_id=body.scope_id or "",
+        mode=body.mode,
+        cancel_orders=body.cancel_orders,
+        flatten=body.flatten,
+        include_external=body.include_external,
+        cause=StopCause.PERSON,
+        reason=body.reason,
+        requested_by=f"user:{user.id}",
+        # Whoever stops everybody is ended by the role above.
+        resume_role=Role.ADMIN if user.role.sees_all else Role.RISK,
+        requested_at=datetime.now(UTC),
+    )
+
+
+async def _carry_on(connected: Connections, stop: Stop) -> bool:
+    """Start the stop's workflow; without Temporal the latch stands, and the account's feed starts it later."""
+    try:
+        await connected.temporal.start_workflow(STOP_WORKFLOW, StopInput(stop=stop), **start_options(stop))
+    except RPCError:
+        return False
+    return True
+
+
+async def _until_done(connected: Connections, progress: StopProgress, *, wait_seconds: float) -> StopProgress:
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + wait_seconds
+    stop_id = progress.stop.stop_id
+    while progress.ended_at is None and loop.time() < ends_at:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        progress = await connected.books.read(lambda connection: stops.read_stop(connection, stop_id))
+    return progress
+
+
+def _view(connected: Connections, progress: StopProgress, *, carried_on: bool) -> EmergencyStop:
+    stop = progress.stop
+    return EmergencyStop.model_validate(
+        {
+            **vars(stop),
+            **vars(progress),
+            "id": stop.stop_id,
+            "carried_on": carried_on,
+            "temporal": connected.links.workflow(workflow_id(stop.stop_id)),
+        }
+    )

@@ -1,0 +1,181 @@
+"""The emergency stop: latch → in force → cancel and close → until the broker shows flat → certificate.
+
+1. The latch is set before this workflow runs, or by its first step; nothing waits for Temporal to be stopped.
+2. Closes are trades of their own under fixed ids, so none is made twice, whatever is run again.
+3. It says flat only when the broker's own list has nothing left that it covers.
+"""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
+from temporalio.workflow import ActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from activities.stops import AwaitForce, Certified, CertifyStop, LatchStop, StopActivities
+    from activities.sweeps import SweepAccount, SweepActivities, Swept
+    from activities.trades import TradeActivities, TradeStep
+    from domain.orders import OrderState
+    from domain.stops import StopPosition, close_key, closing_intent
+    from workflows.queues import broker_queue
+    from workflows.retries import (
+        BOOKS_PATIENT,
+        CLOSE_PATIENCE,
+        STOP_ROUNDS,
+        SWEEP,
+        SWEEP_START,
+        at_broker,
+    )
+    from workflows.steps import in_books
+    from workflows.stop_messages import StopEnd, StopInput
+    from workflows.trade import TradeWorkflow
+    from workflows.trade_messages import TradeAck, TradeInput, start_options, trade_id
+
+Close = workflow.ChildWorkflowHandle[TradeWorkflow, TradeAck]
+
+
+@workflow.defn
+class EmergencyStopWorkflow:
+    @workflow.init
+    def __init__(self, stop: StopInput) -> None:
+        self._stop = stop.stop
+        self._round = stop.round
+        self._cancelled = list(stop.cancelled)
+        self._running: dict[int, Close] = {}
+        self._refused: dict[int, str] = {}
+
+    @workflow.run
+    async def run(self, stop: StopInput) -> StopEnd:
+        latched = await in_books(StopActivities.latch_stop, LatchStop(stop=stop.stop), summary="latch")
+        waiting: ActivityConfig = {**BOOKS_PATIENT, "summary": "wait for what is in flight"}
+        force = await workflow.execute_activity_method(
+            StopActivities.await_force, AwaitForce(stop=stop.stop), **waiting
+        )
+        workflow.set_current_details("\n- ".join(["in force", *(f"but for {send}" for send in force.named)]))
+        while True:
+            certified = await self._sweep_once(latched.accounts)
+            workflow.set_current_details(certified.told)
+            if certified.ended:
+                return StopEnd(flat=certified.flat, told=certified.told)
+            await self._pause()
+
+    async def _sweep_once(self, accounts: tuple[str, ...]) -> Certified:
+        """Cancel and close what is there, then certify what the broker shows."""
+        self._round += 1
+        swept = await self._sweep(accounts)
+        positions = tuple(position for each in swept.values() for position in each.positions)
+        if self._stop.flatten and positions:
+            await self._close(positions)
+            swept = await self._sweep(accounts)
+            positions = tuple(position for each in swept.values() for position in each.positions)
+        remaining = [_position(position) for position in positions]
+        remaining += [order for each in swept.values() for order in each.orders if self._stop.cancel_orders]
+        silent = [slug for slug in accounts if slug not in swept]
+        remaining += [f"account {slug}: no sender answers for it" for slug in silent]
+        open_ids = {position.position_id for position in positions}
+        certify = CertifyStop(
+            stop=self._stop,
+            round=self._round,
+            left=tuple(left for each in swept.values() for left in each.left),
+            remaining=tuple(remaining),
+            cancelled=tuple(self._cancelled),
+            refused=tuple(told for number, told in self._refused.items() if number in open_ids),
+        )
+        return await in_books(StopActivities.certify_stop, certify, summary="certify")
+
+    async def _sweep(self, accounts: tuple[str, ...]) -> dict[str, Swept]:
+        """What each account's broker shows; an account without a sender is left out, and named."""
+        answers = await asyncio.gather(*(self._sweep_account(slug) for slug in accounts))
+        swept = {slug: answer for slug, answer in zip(accounts, answers, strict=True) if answer is not None}
+        self._cancelled += [told for each in swept.values() for told in each.cancelled]
+        return swept
+
+    async def _sweep_account(self, slug: str) -> Swept | None:
+        options = at_broker(SWEEP, queue=broker_queue(slug), summary=f"sweep account {slug}")
+        options["schedule_to_start_timeout"] = SWEEP_START
+        try:
+            return await workflow.execute_activity_method(
+                SweepActivities.sweep, SweepAccount(stop=self._stop, account_slug=slug), **options
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning("account %s could not be swept: %s", slug, error.cause)
+            return None
+
+    async def _close(self, positions: tuple[StopPosition, ...]) -> None:
+        """Close each position that no close of ours is still working on, and wait a little for all of them."""
+        for position in positions:
+            if position.position_id not in self._running:
+                await self._start_close(position)
+        try:
+            await workflow.wait_condition(
+                lambda: all(close.done() for close in self._running.values()),
+                timeout=CLOSE_PATIENCE,
+                timeout_summary="the closes of this round",
+            )
+        except TimeoutError:
+            workflow.logger.warning("some closes of %s have no end yet", self._stop.stop_id)
+        for number in [number for number, close in self._running.items() if close.done()]:
+            await self._note_end(number, self._running.pop(number))
+
+    async def _start_close(self, position: StopPosition) -> None:
+        number = position.position_id
+        key = close_key(self._stop, position, attempt=self._round)
+        intent = closing_intent(
+            self._stop,
+            position,
+            trade_id=trade_id(position.user_id, key),
+            client_order_id=key,
+            now=workflow.now(),
+        )
+        trade = TradeInput(intent=intent, account_slug=position.account_slug)
+        options = start_options(trade)
+        try:
+            self._running[number] = await workflow.start_child_workflow(
+                TradeWorkflow.run,
+                trade,
+                id=options["id"],
+                task_queue=options["task_queue"],
+                static_summary=options["static_summary"],
+                search_attributes=options["search_attributes"],
+                id_reuse_policy=options["id_reuse_policy"],
+                # Whatever becomes of the stop, a close that was sent is carried to its end.
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+            )
+        except WorkflowAlreadyStartedError:
+            workflow.logger.warning("close %s was begun by an earlier run", key)
+
+    async def _note_end(self, number: int, close: Close) -> None:
+        """Keep why a close did not fill, for the certificate."""
+        if close.exception() is not None:
+            self._refused[number] = f"#{number}: {close.exception()}"
+            return
+        ack: TradeAck = close.result()
+        if ack.state is OrderState.FILLED:
+            self._refused.pop(number, None)
+            return
+        step = TradeStep(trade_id=ack.trade_id)
+        try:
+            progress = await in_books(TradeActivities.read_progress, step, summary="why a close did not fill")
+        except FailureError as error:
+            self._refused[number] = f"#{number}: {error}"
+            return
+        self._refused[number] = f"#{number}: {progress.state}: {progress.reason}"
+
+    async def _pause(self) -> None:
+        """Before the next round; a closed market or a lost link may take long, and histories have an end."""
+        await workflow.sleep(
+            STOP_ROUNDS[min(self._round - 1, len(STOP_ROUNDS) - 1)], summary="before the next round"
+        )
+        if workflow.info().is_continue_as_new_suggested() and not self._running:
+            workflow.continue_as_new(
+                StopInput(stop=self._stop, round=self._round, cancelled=tuple(self._cancelled))
+            )
+
+
+def _position(position: StopPosition) -> str:
+    return (
+        f"{position.side} {position.volume} {position.symbol} #{position.position_id} on {position.account_slug}"
+    )
