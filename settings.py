@@ -152,6 +152,7 @@ class BrokerSettings:
     lease_ttl: timedelta
     absence_quiet: timedelta
     feed_interval: timedelta
+    link_patience: timedelta
     quote_age_max: timedelta
     slippage_threshold_percent: Decimal
     slippage_threshold_points: Mapping[str, Decimal]
@@ -177,6 +178,7 @@ class BrokerSettings:
             lease_ttl=timedelta(seconds=read.integer("LEASE_SECONDS", 10, least=2)),
             absence_quiet=read.absence_quiet(),
             feed_interval=timedelta(milliseconds=read.integer("FEED_INTERVAL_MS", 250, least=20)),
+            link_patience=timedelta(seconds=read.integer("LINK_PATIENCE_SECONDS", 60, least=5)),
             quote_age_max=read.quote_age_max(),
             slippage_threshold_percent=read.decimal("SLIPPAGE_THRESHOLD", "0.5"),
             slippage_threshold_points=read.decimals("SLIPPAGE_THRESHOLD_POINTS"),

@@ -14,8 +14,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -28,12 +31,14 @@ from activities.sends import SenderActivities
 from activities.stops import StopActivities
 from activities.sweeps import SweepActivities
 from activities.trades import TradeActivities
+from activities.triggers import Triggers
 from activities.watch import see_mismatch
 from brokers.mt5.adapter import open_broker
 from brokers.protocol import AccountReading
 from db.accounts import Account
 from db.engine import make_engine
 from db.instruments import bound_slippage
+from db.stops import unfinished
 from domain.errors import BrokerMismatch, PipelineError
 from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.emergency_stop import EmergencyStopWorkflow
@@ -41,10 +46,14 @@ from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
 from workflows.reversal import ReversalWorkflow
+from workflows.stop_messages import StopInput
+from workflows.stop_messages import start_options as stop_options
 from workflows.trade import TradeWorkflow
 
 # Longer than the slowest broker call: a send in flight ends before the worker does.
 DRAIN_MARGIN = timedelta(seconds=5)
+# How soon a stop that nobody carries on is begun.
+KEEP_STOPS_SECONDS = 1.0
 
 
 def now() -> datetime:
@@ -70,11 +79,31 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
         graceful_shutdown_timeout=timedelta(seconds=10),
     )
     try:
-        async with worker:
+        async with worker, asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(keep_stops(engine, client))
             print("pipeline worker ready", flush=True)
             await stopping.wait()
+            keeping.cancel()
     finally:
         await engine.dispose()
+
+
+async def keep_stops(engine: AsyncEngine, client: Client) -> None:
+    """Have every latched stop carried on: one that a trigger set, or that was latched while Temporal was away."""
+    while True:
+        try:
+            async with engine.connect() as connection:
+                waiting = await unfinished(connection)
+            for progress in waiting:
+                await client.start_workflow(
+                    EmergencyStopWorkflow.run, StopInput(stop=progress.stop), **stop_options(progress.stop)
+                )
+        except WorkflowAlreadyStartedError:
+            # It has ended in its own time, and the books will say so at the next look.
+            logging.getLogger(__name__).debug("a stop has ended meanwhile")
+        except (DBAPIError, OSError, RPCError) as error:
+            logging.getLogger(__name__).warning("the stops could not be looked after: %s", error)
+        await asyncio.sleep(KEEP_STOPS_SECONDS)
 
 
 async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
@@ -119,7 +148,7 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
             await see_mismatch(engine, sender, error, now=now())
             raise
         sender = replace(sender, ready_at=now())
-        feed = FeedActivities(engine, sender, client, interval=settings.feed_interval, now=now)
+        feed = make_feed(settings, engine, sender, client)
         # Ready means that an order could be decided: its symbol, its quote and its account are in the books.
         await feed.read_instruments_now()
         await set_slippage_bounds(engine, account, settings.slippage_threshold_points)
@@ -135,6 +164,13 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
         await broker.close()
         await lease_engine.dispose()
         await engine.dispose()
+
+
+def make_feed(settings: BrokerSettings, engine: AsyncEngine, sender: Sender, client: Client) -> FeedActivities:
+    triggers = Triggers(
+        engine, sender, data_age_max=settings.quote_age_max, link_patience=settings.link_patience, now=now
+    )
+    return FeedActivities(engine, sender, client, interval=settings.feed_interval, now=now, triggers=triggers)
 
 
 def check_account(seen: AccountReading, account: Account) -> None:

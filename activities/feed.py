@@ -13,25 +13,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities import watch
+from activities import feed_alerts, watch
 from activities.sender import Sender
-from activities.stretch import STRANGER_PATIENCE, Stretch, orphans_of
+from activities.stretch import Stretch, orphans_of
+from activities.triggers import Triggers
 from brokers.protocol import Lookup, MarketReading
 from db import accounts, booking, locks, reservations, snapshots, trades
 from db.fill_queries import feed_start, unbooked
 from db.fills import Orphans
-from db.journal import raise_alert
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch, LeaseLost, PipelineError
 from domain.fills import Fill, FillSource
-from domain.orders import BrokerOrder, is_ours
+from domain.orders import is_ours
 from domain.resolution import chosen
 
 BOOKED_SIGNAL = "booked"
@@ -39,6 +39,7 @@ BOOKED_SIGNAL = "booked"
 WINDOW = timedelta(days=2)
 REREAD_INTERVAL = timedelta(seconds=30)
 INSTRUMENTS_INTERVAL = timedelta(seconds=60)
+TRIGGERS_INTERVAL = timedelta(seconds=1)
 RUN_TIME = timedelta(hours=5)
 LOOKUPS_PER_CYCLE = 5
 # The deals of an order may show after its end does; so late, a person has to look.
@@ -75,6 +76,7 @@ class FeedActivities:
         now: Callable[[], datetime],
         pause: Pause = woken_or_after,
         instruments_interval: timedelta = INSTRUMENTS_INTERVAL,
+        triggers: Triggers | None = None,
     ) -> None:
         self._engine = engine
         self._sender = sender
@@ -83,6 +85,7 @@ class FeedActivities:
         self._instruments_interval = instruments_interval
         self._now = now
         self._pause = pause
+        self._triggers = triggers
 
     @property
     def activities(self) -> list[Callable[..., Any]]:
@@ -106,8 +109,10 @@ class FeedActivities:
                 await self._cycle(stretch)
             except BrokerUnavailable as error:
                 activity.logger.warning("the terminal gave no reading: %s", error)
+                await self._miss()
             except (BrokerMismatch, ClockMismatch) as error:
                 await watch.see_mismatch(self._engine, self._sender, error, now=self._now())
+                await self._miss()
             await self._pause(self._sender.wake_feed, self._interval)
 
     @activity.defn(name="refresh")
@@ -156,6 +161,13 @@ class FeedActivities:
             await self._book(stretch, ())
         await self._write(reading, started_at=started_at)
         await self._follow_orders(stretch, reading, now=now)
+        if self._triggers is not None and stretch.due("triggers", now, TRIGGERS_INTERVAL):
+            await self._triggers.watch()
+            stretch.did("triggers", now)
+
+    async def _miss(self) -> None:
+        if self._triggers is not None:
+            await self._triggers.miss()
 
     async def _read_instruments(self, stretch: Stretch) -> None:
         try:
@@ -198,21 +210,8 @@ class FeedActivities:
         stretch.waiting = {ticket: due[ticket] for ticket in await self._unbooked(tickets)}
         for fill, _ in stretch.waiting.values():
             if is_ours(fill.magic):
-                await self._alert_stranger(fill)
-
-    async def _alert_stranger(self, fill: Fill) -> None:
-        account = self._sender.account
-        async with self._engine.begin() as connection:
-            await raise_alert(
-                connection,
-                "unknown_trade",
-                key=f"unknown_trade:{account.slug}:{fill.magic}",
-                severity="critical",
-                summary=f"fill {fill.ticket} carries our number {fill.magic}, which no trade has; were the books "
-                f"put back? It is booked as nobody's after {STRANGER_PATIENCE.total_seconds() / 60:.0f} minutes",
-                account_id=account.id,
-                trade_id=None,
-            )
+                async with self._engine.begin() as connection:
+                    await feed_alerts.stranger(connection, self._sender.account, fill)
 
     async def _unbooked(self, tickets: Collection[int]) -> Collection[int]:
         if not tickets:
@@ -251,22 +250,13 @@ class FeedActivities:
             )
 
     async def _book_alone(self, fill: Fill, orphans: Orphans, *, source: FillSource) -> bool:
-        account = self._sender.account
         try:
             await self._tell(await self._book_together([fill], orphans, source=source))
         except LeaseLost:
             raise
         except (PipelineError, IntegrityError, AssertionError) as error:
             async with self._engine.begin() as connection:
-                await raise_alert(
-                    connection,
-                    "unbookable",
-                    key=f"unbookable:{account.slug}:{fill.ticket}:{fill.content_hash}",
-                    severity="critical",
-                    summary=f"the broker's record {fill.ticket} could not be booked: {error}",
-                    account_id=account.id,
-                    trade_id=None,
-                )
+                await feed_alerts.unbookable(connection, self._sender.account, fill, error)
             return False
         return True
 
@@ -303,22 +293,9 @@ class FeedActivities:
                 return
             after = await booking.apply_order(connection, before, order, actor=actor)
             if order.done_at is not None and now - order.done_at > DEALS_PATIENCE and not after.progress.final:
-                await self._alert_deals_missing(connection, after, order)
+                await feed_alerts.deals_missing(connection, after, order)
         if after != before:
             await self._tell([after])
-
-    async def _alert_deals_missing(self, connection: AsyncConnection, trade: Trade, order: BrokerOrder) -> None:
-        executed = order.volume - order.remaining
-        await raise_alert(
-            connection,
-            "deals_missing",
-            key=f"deals_missing:{trade.id}",
-            severity="critical",
-            summary=f"{trade.intent}: the broker ended order {order.broker_order_id} as {order.state} with "
-            f"{executed} lots executed, and shows deals for {trade.progress.filled_volume}; the trade stays open",
-            account_id=trade.intent.account_id,
-            trade_id=trade.id,
-        )
 
     async def _tell(self, moved: Iterable[Trade]) -> None:
         """Wake the workflows of trades that moved."""

@@ -25,13 +25,13 @@ async def until_committed(engine: AsyncEngine, work: Callable[[AsyncConnection],
             async with engine.begin() as connection:
                 return await work(connection)
         except (DBAPIError, OSError, PoolTimeout) as error:
-            if isinstance(error, DBAPIError) and not _passing(error):
+            if isinstance(error, DBAPIError) and not passing(error):
                 raise
             activity.logger.warning("the database is away, trying again: %s", error)
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _passing(error: DBAPIError) -> bool:
+def passing(error: DBAPIError) -> bool:
     """Whether time mends it: a lost connection, a shutdown, a deadlock, a lock not had in time."""
     if error.connection_invalidated:
         return True

@@ -7,6 +7,7 @@ from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from api.connections import Connections
@@ -207,7 +208,11 @@ async def _carry_on(connected: Connections, stop: Stop) -> bool:
     """Start the stop's workflow; without Temporal the latch stands, and the account's feed starts it later."""
     try:
         await connected.temporal.start_workflow(STOP_WORKFLOW, StopInput(stop=stop), **start_options(stop))
-    except RPCError:
+    except WorkflowAlreadyStartedError:
+        # It has run to its end: this is a repeat of the request.
+        return True
+    except (RPCError, RuntimeError):
+        # A client that has never reached the server says so by a RuntimeError.
         return False
     return True
 

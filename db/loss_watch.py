@@ -41,7 +41,7 @@ async def losses_reached(
                 continue
             for usage in context.usages:
                 lost = loss_reached(limit.name, usage)
-                if usage.scope is limit.scope and lost >= limit.value:
+                if usage.scope is limit.scope and 0 < lost >= limit.value:
                     found.append(
                         LossReached(
                             account=who.account,

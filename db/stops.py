@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, cast, func, select, text, update
+from sqlalchemy import RowMapping, Text, cast, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.journal import raise_alert, record
 from db.jsons import plain
-from db.tables import broker_accounts, emergency_stops
+from db.tables import account_users, broker_accounts, emergency_stops
 from domain.controls import ControlScope, ControlState
 from domain.errors import NotStopped, StopConflict, StopNotFound
 from domain.stops import Stop, StopCause
@@ -144,6 +144,12 @@ async def accounts_of(connection: AsyncConnection, stop: Stop) -> tuple[str, ...
     slugs = select(broker_accounts.c.slug).order_by(broker_accounts.c.slug)
     if stop.scope is ControlScope.ACCOUNT:
         slugs = slugs.where(broker_accounts.c.slug == stop.scope_id)
+    if stop.scope is ControlScope.USER:
+        slugs = slugs.where(
+            broker_accounts.c.id.in_(
+                select(account_users.c.account_id).where(cast(account_users.c.user_id, Text) == stop.scope_id)
+            )
+        )
     return tuple((await connection.scalars(slugs)).all())
 
 

@@ -84,7 +84,7 @@ class StopPosition:
 
 def close_key(stop: Stop, position: StopPosition, *, attempt: int) -> str:
     """The client order id of a close: the same for the same attempt, whoever repeats it."""
-    return f"stop-{stop.stop_id.hex[:12]}-{position.position_id}-{attempt}"
+    return f"stop-{stop.stop_id.hex[:12]}-{position.account_slug[:12]}-{position.position_id}-{attempt}"
 
 
 def closing_intent(

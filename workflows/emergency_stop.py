@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.trade_messages import TradeAck, TradeInput, start_options, trade_id
 
 Close = workflow.ChildWorkflowHandle[TradeWorkflow, TradeAck]
+Key = tuple[str, int]
 
 
 @workflow.defn
@@ -41,8 +42,8 @@ class EmergencyStopWorkflow:
         self._stop = stop.stop
         self._round = stop.round
         self._cancelled = list(stop.cancelled)
-        self._running: dict[int, Close] = {}
-        self._refused: dict[int, str] = {}
+        self._running: dict[Key, Close] = {}
+        self._refused: dict[Key, str] = {}
 
     @workflow.run
     async def run(self, stop: StopInput) -> StopEnd:
@@ -60,41 +61,38 @@ class EmergencyStopWorkflow:
             await self._pause()
 
     async def _sweep_once(self, accounts: tuple[str, ...]) -> Certified:
-        """Cancel and close what is there, then certify what the broker shows."""
+        """Cancel and close what is there, each account by itself, then certify what the broker shows."""
         self._round += 1
-        swept = await self._sweep(accounts)
-        positions = tuple(position for each in swept.values() for position in each.positions)
-        if self._stop.flatten and positions:
-            await self._close(positions)
-            swept = await self._sweep(accounts)
-            positions = tuple(position for each in swept.values() for position in each.positions)
+        answers = await asyncio.gather(*(self._work(slug) for slug in accounts))
+        swept = {slug: answer for slug, answer in zip(accounts, answers, strict=True) if answer is not None}
+        positions = [position for each in swept.values() for position in each.positions]
         remaining = [_position(position) for position in positions]
         remaining += [order for each in swept.values() for order in each.orders if self._stop.cancel_orders]
-        silent = [slug for slug in accounts if slug not in swept]
-        remaining += [f"account {slug}: no sender answers for it" for slug in silent]
-        open_ids = {position.position_id for position in positions}
+        remaining += [f"account {slug}: no sender answers for it" for slug in accounts if slug not in swept]
+        still_open = {_key(position) for position in positions}
         certify = CertifyStop(
             stop=self._stop,
             round=self._round,
             left=tuple(left for each in swept.values() for left in each.left),
             remaining=tuple(remaining),
             cancelled=tuple(self._cancelled),
-            refused=tuple(told for number, told in self._refused.items() if number in open_ids),
+            refused=tuple(told for key, told in self._refused.items() if key in still_open),
         )
         return await in_books(StopActivities.certify_stop, certify, summary="certify")
 
-    async def _sweep(self, accounts: tuple[str, ...]) -> dict[str, Swept]:
-        """What each account's broker shows; an account without a sender is left out, and named."""
-        answers = await asyncio.gather(*(self._sweep_account(slug) for slug in accounts))
-        swept = {slug: answer for slug, answer in zip(accounts, answers, strict=True) if answer is not None}
-        self._cancelled += [told for each in swept.values() for told in each.cancelled]
-        return swept
+    async def _work(self, slug: str) -> Swept | None:
+        """One round on one account: what its broker shows afterwards; None if no sender answers for it."""
+        swept = await self._sweep(slug)
+        if swept is None or not self._stop.flatten or not swept.positions:
+            return swept
+        await self._close(swept.positions)
+        return await self._sweep(slug)
 
-    async def _sweep_account(self, slug: str) -> Swept | None:
+    async def _sweep(self, slug: str) -> Swept | None:
         options = at_broker(SWEEP, queue=broker_queue(slug), summary=f"sweep account {slug}")
         options["schedule_to_start_timeout"] = SWEEP_START
         try:
-            return await workflow.execute_activity_method(
+            swept = await workflow.execute_activity_method(
                 SweepActivities.sweep, SweepAccount(stop=self._stop, account_slug=slug), **options
             )
         except ActivityError as error:
@@ -102,37 +100,39 @@ class EmergencyStopWorkflow:
                 raise
             workflow.logger.warning("account %s could not be swept: %s", slug, error.cause)
             return None
+        self._cancelled += swept.cancelled
+        return swept
 
     async def _close(self, positions: tuple[StopPosition, ...]) -> None:
         """Close each position that no close of ours is still working on, and wait a little for all of them."""
-        for position in positions:
-            if position.position_id not in self._running:
-                await self._start_close(position)
+        keys = [_key(position) for position in positions]
+        await asyncio.gather(
+            *(self._start_close(position) for position in positions if _key(position) not in self._running)
+        )
         try:
             await workflow.wait_condition(
-                lambda: all(close.done() for close in self._running.values()),
+                lambda: all(self._running[key].done() for key in keys if key in self._running),
                 timeout=CLOSE_PATIENCE,
                 timeout_summary="the closes of this round",
             )
         except TimeoutError:
             workflow.logger.warning("some closes of %s have no end yet", self._stop.stop_id)
-        for number in [number for number, close in self._running.items() if close.done()]:
-            await self._note_end(number, self._running.pop(number))
+        for key in [key for key in keys if key in self._running and self._running[key].done()]:
+            await self._note_end(key, self._running.pop(key))
 
     async def _start_close(self, position: StopPosition) -> None:
-        number = position.position_id
-        key = close_key(self._stop, position, attempt=self._round)
+        order_id = close_key(self._stop, position, attempt=self._round)
         intent = closing_intent(
             self._stop,
             position,
-            trade_id=trade_id(position.user_id, key),
-            client_order_id=key,
+            trade_id=trade_id(position.user_id, order_id),
+            client_order_id=order_id,
             now=workflow.now(),
         )
         trade = TradeInput(intent=intent, account_slug=position.account_slug)
         options = start_options(trade)
         try:
-            self._running[number] = await workflow.start_child_workflow(
+            self._running[_key(position)] = await workflow.start_child_workflow(
                 TradeWorkflow.run,
                 trade,
                 id=options["id"],
@@ -145,24 +145,24 @@ class EmergencyStopWorkflow:
                 cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
             )
         except WorkflowAlreadyStartedError:
-            workflow.logger.warning("close %s was begun by an earlier run", key)
+            workflow.logger.warning("close %s was begun by an earlier run", order_id)
 
-    async def _note_end(self, number: int, close: Close) -> None:
+    async def _note_end(self, key: Key, close: Close) -> None:
         """Keep why a close did not fill, for the certificate."""
         if close.exception() is not None:
-            self._refused[number] = f"#{number}: {close.exception()}"
+            self._refused[key] = f"#{key[1]}: {close.exception()}"
             return
         ack: TradeAck = close.result()
         if ack.state is OrderState.FILLED:
-            self._refused.pop(number, None)
+            self._refused.pop(key, None)
             return
         step = TradeStep(trade_id=ack.trade_id)
         try:
             progress = await in_books(TradeActivities.read_progress, step, summary="why a close did not fill")
         except FailureError as error:
-            self._refused[number] = f"#{number}: {error}"
+            self._refused[key] = f"#{key[1]}: {error}"
             return
-        self._refused[number] = f"#{number}: {progress.state}: {progress.reason}"
+        self._refused[key] = f"#{key[1]}: {progress.state}: {progress.reason}"
 
     async def _pause(self) -> None:
         """Before the next round; a closed market or a lost link may take long, and histories have an end."""
@@ -173,6 +173,11 @@ class EmergencyStopWorkflow:
             workflow.continue_as_new(
                 StopInput(stop=self._stop, round=self._round, cancelled=tuple(self._cancelled))
             )
+
+
+def _key(position: StopPosition) -> Key:
+    """Brokers number positions for each account anew."""
+    return position.account_slug, position.position_id
 
 
 def _position(position: StopPosition) -> str:

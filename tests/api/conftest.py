@@ -24,6 +24,8 @@ from activities.failures import FailureInterceptor
 from activities.feed import FollowAccount
 from activities.sender import Sender
 from activities.sends import SenderActivities
+from activities.stops import StopActivities
+from activities.sweeps import SweepAccount, Swept
 from activities.trades import TradeActivities
 from api.app import create_app
 from api.tokens import Tokens
@@ -34,6 +36,7 @@ from stack.temporal import prepare_namespace
 from tests.api.books import USERS, id_of, seed
 from tests.api.broker import InstantBroker
 from tests.waiting import until
+from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.queues import PIPELINE, broker_queue
 from workflows.reversal import ReversalWorkflow
 from workflows.search_attributes import KEYS, STATE
@@ -152,18 +155,20 @@ async def _pipeline(client: Client, database: Database, broker: InstantBroker) -
     pipeline = Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, ReversalWorkflow],
-        activities=steps.activities,
+        workflows=[TradeWorkflow, ReversalWorkflow, EmergencyStopWorkflow],
+        activities=[*steps.activities, *StopActivities(engine).activities],
         workflow_runner=UnsandboxedWorkflowRunner(),
         **shared,
     )
     sender = Worker(
         client,
         task_queue=broker_queue("demo"),
-        activities=[*submits.activities, *commands.activities, nothing_new],
+        activities=[*submits.activities, *commands.activities, nothing_new, nothing_left],
         **shared,
     )
-    async with pipeline, sender:
+    # The second account has nobody who trades on it, but a stop asks there too.
+    second = Worker(client, task_queue=broker_queue("second"), activities=[nothing_left], **shared)
+    async with pipeline, sender, second:
         try:
             yield
         finally:
@@ -174,6 +179,12 @@ async def _pipeline(client: Client, database: Database, broker: InstantBroker) -
 @activity.defn(name="refresh")
 async def nothing_new(step: FollowAccount) -> None:
     """The broker in memory has no market to read; the tests say what it shows."""
+
+
+@activity.defn(name="sweep")
+async def nothing_left(step: SweepAccount) -> Swept:
+    """The broker in memory holds nothing that a stop would close."""
+    return Swept(positions=(), orders=(), cancelled=(), left=())
 
 
 async def _sender(database: Database, broker: InstantBroker) -> Sender:
