@@ -15,6 +15,9 @@ PipelineError
 ├── BrokerMismatch           the terminal shows another account than the configured one
 ├── ClockMismatch            the broker's clock is not in the configured zone, so its times mean nothing
 ├── ContractsUnchanged       a person accepted a change of a contract that nobody waits for
+├── LimitValueRefused        the limit cannot have the value
+├── LimitTermRefused         the change of a limit lasts for another time than was asked for
+├── LooseningRefused         whoever asked may not loosen the limit for good
 └── LeaseLost                another sender serves the account now
 """
 
@@ -114,6 +117,27 @@ class ContractsUnchanged(PipelineError):
 
     def __init__(self, slug: str, symbol: str) -> None:
         super().__init__(f"no change of {symbol} on account {slug} waits for acceptance")
+
+
+class LimitValueRefused(PipelineError):
+    code = "limit_value_refused"
+
+    def __init__(self, name: str, mend: str) -> None:
+        super().__init__(f"{name} cannot have this value; {mend}")
+
+
+class LimitTermRefused(PipelineError):
+    code = "limit_term_refused"
+
+    def __init__(self, name: str, mend: str) -> None:
+        super().__init__(f"{name} {mend}")
+
+
+class LooseningRefused(PipelineError):
+    code = "limit_loosening_refused"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"an admin alone loosens {name} for good or sets its first value; loosen it for a time")
 
 
 class LeaseLost(PipelineError):
