@@ -7,7 +7,20 @@ from functools import partial
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from api import auth, closings, commands, errors, executions, ledger, openapi, positions, reversals, system, trades
+from api import (
+    auth,
+    closings,
+    commands,
+    errors,
+    executions,
+    ledger,
+    limits,
+    openapi,
+    positions,
+    reversals,
+    system,
+    trades,
+)
 from api.books import BooksUnavailable
 from api.connections import open_connections
 from api.middleware import BodyLimit, RequestEdge
@@ -32,7 +45,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     errors.install(app)
     _install_outages(app)
     for router in (
-        r.router for r in (auth, executions, closings, reversals, trades, commands, positions, ledger, system)
+        r.router
+        for r in (auth, executions, closings, reversals, trades, commands, positions, ledger, limits, system)
     ):
         app.include_router(router)
     app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign] # FastAPI's documented way

@@ -10,10 +10,12 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.limits import NewLimit, set_limit
 from db.snapshots import AccountSnapshot, write_account, write_instruments, write_positions, write_quotes
-from db.tables import account_users, broker_accounts, broker_positions, metadata, risk_limits, trade_ledger
+from db.tables import account_users, broker_accounts, broker_positions, metadata, trade_ledger
 from db.users import NewUser, Role, add_user, set_enabled
 from domain.instruments import Execution, Filling, Instrument, TradeMode
+from domain.limits import UNITS, LimitName, LimitUnit
 from domain.money import Currency, Lots
 from domain.orders import OrderType, Quote, Side, magic_of
 from domain.positions import BrokerPosition
@@ -37,6 +39,21 @@ USERS = {
 }
 ACCOUNTS = {"demo": ("trader", "other", "viewer", "twofold", "gone"), "second": ("twofold",)}
 MARGIN_MODES = {"demo": "hedging", "second": "netting"}
+
+LIMITS = {
+    LimitName.DAILY_LOSS: Decimal(50_000),
+    LimitName.ROLLING_LOSS: Decimal(60_000),
+    LimitName.ORDER_VALUE: Decimal(10_000_000),
+    LimitName.POSITION_SIZE: Decimal(2_000_000),
+    LimitName.GROSS_EXPOSURE: Decimal(20_000_000),
+    LimitName.OPEN_ORDERS: Decimal(200),
+    LimitName.OPEN_POSITIONS: Decimal(200),
+    LimitName.MESSAGE_RATE: Decimal(10_000),
+    LimitName.REPEATED_EXECUTIONS: Decimal(10_000),
+    LimitName.DUPLICATE_WINDOW: Decimal(0),
+    LimitName.STOPLESS_LOSS: Decimal(1),
+    LimitName.PRICE_COLLAR: Decimal(100),
+}
 
 MINE, FOREIGN, NOBODYS, GOLD = 9_000_001, 9_000_002, 9_000_003, 9_000_004
 
@@ -184,24 +201,18 @@ async def _add_account(connection: AsyncConnection, slug: str, members: tuple[st
             trade_allowed=True,
         ),
     )
-    for name, value, unit in (
-        ("daily_loss", 50_000, "money"),
-        ("position_size", 2_000_000, "money"),
-        ("stopless_loss", 1, "percent"),
-        ("price_collar", 100, "points"),
-    ):
-        await connection.execute(
-            insert(risk_limits).values(
-                id=uuid5(account_id, name),
-                name=name,
-                account_id=account_id,
-                value=value,
-                unit=unit,
-                currency="USD" if unit == "money" else None,
-                set_by="test",
-                reason="test",
-            )
+    for name, value in LIMITS.items():
+        money = UNITS[name] is LimitUnit.MONEY
+        limit = NewLimit(
+            name=name,
+            account_id=account_id,
+            user_id=None,
+            value=value,
+            unit=UNITS[name],
+            currency="USD" if money else None,
+            reason="test",
         )
+        await set_limit(connection, limit, actor="test")
 
 
 def _instrument(symbol: str) -> Instrument:
