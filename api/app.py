@@ -14,6 +14,7 @@ from api import (
     errors,
     executions,
     ledger,
+    limits,
     openapi,
     positions,
     reversals,
@@ -47,7 +48,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     errors.install(app)
     _install_outages(app)
     for module in (
-        *(auth, executions, risk, sizes, closings, reversals, trades, commands, positions, ledger),
+        *(auth, executions, risk, limits, sizes, closings, reversals, trades, commands, positions, ledger),
         *(stops, system),
     ):
         app.include_router(module.router)

@@ -23,12 +23,12 @@ def after_row(*parts: object) -> str:
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def trade_place(cursor: str | None) -> tuple[datetime, UUID] | None:
+def row_place(cursor: str | None) -> tuple[datetime, UUID] | None:
     if cursor is None:
         return None
     try:
-        at, trade_id = _parts(cursor)
-        return _instant(at), UUID(trade_id)
+        at, row_id = _parts(cursor)
+        return _instant(at), UUID(row_id)
     except ValueError as error:
         raise _refused() from error
 

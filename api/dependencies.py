@@ -68,6 +68,15 @@ async def decider(user: CallerDep) -> User:
 
 DeciderDep = Annotated[User, Depends(decider)]
 
+
+async def limiter(user: CallerDep) -> User:
+    if not user.role.sees_all:
+        raise Problem(403, "role_forbidden", "limits are changed by the roles risk and admin")
+    return user
+
+
+LimiterDep = Annotated[User, Depends(limiter)]
+
 IdempotencyKeyHeader = Annotated[
     str | None,
     Header(alias="Idempotency-Key", description="In place of `client_order_id`; one of the two is required"),

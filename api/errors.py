@@ -79,6 +79,9 @@ PIPELINE_PROBLEMS: dict[type[errors.PipelineError], tuple[int, Retry]] = {
     errors.ClockMismatch: (503, Retry.AFTER),
     errors.ContractsUnchanged: (409, Retry.SAFE),
     errors.LeaseLost: (503, Retry.AFTER),
+    errors.LimitTermRefused: (422, Retry.SAFE),
+    errors.LimitValueRefused: (422, Retry.SAFE),
+    errors.LooseningRefused: (403, Retry.SAFE),
 }
 
 _HTTP_CODES = {

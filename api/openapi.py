@@ -9,8 +9,8 @@ DESCRIPTION = """
 Trades in, each carried to its end; log in, send the token as `Authorization: Bearer …`.
 
 * Decimals are strings, in both directions. Instants are ISO 8601 with a zone.
-* Every unsafe request carries `client_order_id` or an `Idempotency-Key` header; the same one again is answered
-  with what the first one did, and never acts twice.
+* Every POST that acts carries `client_order_id` or an `Idempotency-Key` header; the same one again is answered
+  with what the first one did, and never acts twice. A PUT again changes nothing.
 * What is no success is a problem document (RFC 9457) with a stable `code`, a `request_id` and `retry`:
   `safe` (nothing was changed, repeat at will), `after` (repeat it under the same id once `Retry-After` has
   passed, whether or not it acted) or `unsafe` (it may have acted: look before sending anything new).

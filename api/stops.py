@@ -28,6 +28,8 @@ router = APIRouter(prefix="/api/system", tags=["system"])
 
 Reason = Annotated[str, StringConstraints(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _LOOK_AGAIN_SECONDS = 0.02
+# The latch is committed by then, so nobody waits for long to hear of it.
+_CARRY_ON_SECONDS = 1.0
 
 
 class _Place(BaseModel):
@@ -117,7 +119,7 @@ async def emergency_stop(
     """Stop trading at once. The answer comes once the latch is committed, and waits a little for the end."""
     key = one_key(body.client_order_id, idempotency_key)
     stop = _stop(body, user, stop_id=uuid5(user.id, f"stop:{key}"))
-    progress = await connected.books.write(lambda connection: stops.latch(connection, stop))
+    progress = await connected.books.change(lambda connection: stops.latch(connection, stop))
     carried_on = await _carry_on(connected, progress.stop)
     if carried_on:
         progress = await _until_done(connected, progress, wait_seconds=body.wait_ms / 1000)
@@ -145,7 +147,7 @@ async def resume(body: ResumeBody, connected: ConnectionsDep, user: CallerDep, r
     """Open trading again: by a role above the stop's, with a reason, and only once its cause is over."""
     scope_id = body.scope_id or ""
     response.headers["Cache-Control"] = "no-store"
-    ended = await connected.books.write(
+    ended = await connected.books.change(
         lambda connection: _resume(connection, body, user, scope_id=scope_id, connected=connected)
     )
     return Resumed(scope=body.scope, scope_id=scope_id, state=ControlState.ACTIVE, stops=ended)
@@ -206,12 +208,13 @@ def _stop(body: StopBody, user: User, *, stop_id: UUID) -> Stop:
 
 async def _carry_on(connected: Connections, stop: Stop) -> bool:
     """Start the stop's workflow; without Temporal the latch stands, and the account's feed starts it later."""
+    starting = connected.temporal.start_workflow(STOP_WORKFLOW, StopInput(stop=stop), **start_options(stop))
     try:
-        await connected.temporal.start_workflow(STOP_WORKFLOW, StopInput(stop=stop), **start_options(stop))
+        await asyncio.wait_for(starting, _CARRY_ON_SECONDS)
     except WorkflowAlreadyStartedError:
         # It has run to its end: this is a repeat of the request.
         return True
-    except (RPCError, RuntimeError):
+    except (RPCError, RuntimeError, TimeoutError):
         # A client that has never reached the server says so by a RuntimeError.
         return False
     return True

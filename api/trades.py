@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from api import views
-from api.cursors import CursorQuery, LimitQuery, after_row, event_place, trade_place
+from api.cursors import CursorQuery, LimitQuery, after_row, event_place, row_place
 from api.dependencies import CallerDep, ConnectionsDep
 from api.fields import ClientId, Slug, Symbol
 from db.trade_views import TradeFilter, list_events, list_trades, read_trade
@@ -44,7 +44,7 @@ async def trades(  # noqa: PLR0913 - one argument per query parameter
         needs_attention=needs_attention,
         client_order_id=client_order_id,
     )
-    before = trade_place(cursor)
+    before = row_place(cursor)
     rows = await connected.books.read(
         lambda connection: list_trades(connection, wanted, limit=limit + 1, before=before)
     )

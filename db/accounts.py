@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.journal import record
-from db.tables import broker_accounts
+from db.tables import account_users, broker_accounts, users
 from domain.errors import AccountNotFound, LeaseLost
 from domain.positions import MarginMode
 
@@ -55,6 +55,19 @@ async def read_account(connection: AsyncConnection, slug: str) -> Account:
         currency=row["currency"],
         margin_mode=MarginMode(row["margin_mode"]),
         day_zone=row["day_zone"],
+    )
+
+
+async def list_slugs(connection: AsyncConnection) -> tuple[str, ...]:
+    return tuple(await connection.scalars(select(broker_accounts.c.slug).order_by(broker_accounts.c.slug)))
+
+
+async def find_member(connection: AsyncConnection, account_id: UUID, username: str) -> UUID | None:
+    """The user of that name, if the account is theirs."""
+    return await connection.scalar(
+        select(users.c.id)
+        .join(account_users, account_users.c.user_id == users.c.id)
+        .where(account_users.c.account_id == account_id, users.c.username == username)
     )
 
 

@@ -142,13 +142,19 @@ LIMITS = Law(
         FROM risk_reservations
         WHERE NOT counted AND (volume, loss, notional, margin) <> (0, 0, 0, 0)
         """,
-        # What was held before a limit was set was held under another one.
+        # What was held before a limit was set, or while it was loosened, was held under another one.
         """
         SELECT format('account %s: %s %s is held%s, and the limit %s is %s', b.slug, sum(h.amount), l.currency,
                       ' in ' || h.symbol, l.name, l.value)
         FROM risk_limits l
         JOIN broker_accounts b ON b.id = l.account_id
-        JOIN risk_reservations r ON r.account_id = l.account_id AND r.counted AND r.held_at >= l.created_at
+        CROSS JOIN LATERAL (
+            SELECT greatest(l.created_at, max(least(t.expires_at, t.superseded_at))) AS began_at
+            FROM risk_limits t
+            WHERE t.account_id = l.account_id AND t.user_id IS NOT DISTINCT FROM l.user_id AND t.name = l.name
+                AND t.expires_at IS NOT NULL AND l.expires_at IS NULL
+        ) s
+        JOIN risk_reservations r ON r.account_id = l.account_id AND r.counted AND r.held_at >= s.began_at
             AND r.currency = l.currency AND (l.user_id IS NULL OR r.user_id = l.user_id)
         CROSS JOIN LATERAL (
             SELECT CASE l.name WHEN 'daily_loss' THEN r.loss ELSE r.notional END AS amount,

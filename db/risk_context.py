@@ -61,9 +61,11 @@ _FACTS = text("""
         'controls', (SELECT coalesce(json_agg(c), '[]') FROM trading_control c, me
                      WHERE (c.scope, c.scope_id) IN (('all', ''), ('account', me.slug),
                          ('user', CAST(:user_id AS text)), ('symbol', CAST(:symbol AS text)))),
-        'limits', (SELECT coalesce(json_agg(l), '[]') FROM risk_limits l
-                   WHERE l.account_id = :account_id AND (l.user_id = :user_id OR l.user_id IS NULL)
-                   AND l.superseded_at IS NULL AND (l.expires_at IS NULL OR l.expires_at > :now)),
+        'limits', (SELECT coalesce(json_agg(l), '[]') FROM (
+                       SELECT DISTINCT ON (user_id, name) * FROM risk_limits
+                       WHERE account_id = :account_id AND (user_id = :user_id OR user_id IS NULL)
+                       AND superseded_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+                       ORDER BY user_id, name, expires_at NULLS LAST) l),
         'totals', (SELECT coalesce(json_agg(t), '[]') FROM exposure_totals t WHERE t.account_id = :account_id),
         'symbol_held', (SELECT coalesce(json_agg(h), '[]') FROM (
                             SELECT user_id, sum(notional) AS notional FROM risk_reservations

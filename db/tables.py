@@ -268,15 +268,17 @@ risk_limits = Table(
     one_of("unit", LimitUnit),
     CheckConstraint("(unit = 'money') = (currency IS NOT NULL)", name="currency"),
 )
-Index(
-    "uq_risk_limits_in_force",
-    risk_limits.c.account_id,
-    risk_limits.c.user_id,
-    risk_limits.c.name,
-    unique=True,
-    postgresql_where=text("superseded_at IS NULL"),
-    postgresql_nulls_not_distinct=True,
-)
+# One base value in force, and one loosening that stands in for it until it expires.
+for _index, _rows in (("base", "expires_at IS NULL"), ("loosened", "expires_at IS NOT NULL")):
+    Index(
+        f"uq_risk_limits_{_index}",
+        risk_limits.c.account_id,
+        risk_limits.c.user_id,
+        risk_limits.c.name,
+        unique=True,
+        postgresql_where=text(f"superseded_at IS NULL AND {_rows}"),
+        postgresql_nulls_not_distinct=True,
+    )
 
 trading_control = Table(
     "trading_control",

@@ -19,6 +19,9 @@ PipelineError
 ├── StopConflict             the id of a stop is taken by another one
 ├── NotStopped               trading is open there already
 ├── CauseRemains             trading is opened again only when what stopped it is over
+├── LimitValueRefused        the limit cannot have the value
+├── LimitTermRefused         the change of a limit lasts for another time than was asked for
+├── LooseningRefused         whoever asked may not loosen the limit for good
 └── LeaseLost                another sender serves the account now
 """
 
@@ -143,6 +146,27 @@ class NotStopped(PipelineError):
 
 class CauseRemains(PipelineError):
     code = "cause_remains"
+
+
+class LimitValueRefused(PipelineError):
+    code = "limit_value_refused"
+
+    def __init__(self, name: str, mend: str) -> None:
+        super().__init__(f"{name} cannot have this value; {mend}")
+
+
+class LimitTermRefused(PipelineError):
+    code = "limit_term_refused"
+
+    def __init__(self, name: str, mend: str) -> None:
+        super().__init__(f"{name} {mend}")
+
+
+class LooseningRefused(PipelineError):
+    code = "limit_loosening_refused"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"an admin alone loosens {name} for good or sets its first value; loosen it for a time")
 
 
 class LeaseLost(PipelineError):

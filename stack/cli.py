@@ -5,7 +5,14 @@ import sys
 import typer
 
 from settings import SettingsError
-from stack import contract_commands, preflight_commands, sim_commands, trading_commands, verification
+from stack import (
+    contract_commands,
+    limit_commands,
+    preflight_commands,
+    sim_commands,
+    trading_commands,
+    verification,
+)
 from stack.errors import StackError
 
 app = typer.Typer(
@@ -19,6 +26,7 @@ app.add_typer(trading_commands.app)
 app.add_typer(verification.app)
 app.add_typer(preflight_commands.app)
 app.add_typer(contract_commands.app, name="contracts")
+app.add_typer(limit_commands.app, name="limits")
 app.add_typer(sim_commands.app, name="sim")
 if sys.platform != "win32":
     # The embedded stack needs what Windows lacks; what speaks to a terminal or to books works there too.

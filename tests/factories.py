@@ -9,7 +9,7 @@ from domain.controls import ControlScope
 from domain.exposure import CurrencyPair
 from domain.fills import Entry, Fill, FillKind, FillReason
 from domain.instruments import Execution, Filling, Instrument, TradeMode
-from domain.limits import UNITS, Limit, LimitName, LimitUnit, Repeats, Usage
+from domain.limits import UNITS, AskedLimit, Authority, Limit, LimitName, LimitUnit, Repeats, Usage
 from domain.money import ZERO, Currency, Lots, Price
 from domain.orders import (
     BrokerOrder,
@@ -190,6 +190,19 @@ def make_limit(name: LimitName, value: str, **changes: Any) -> Limit:
         "currency": USD if unit is LimitUnit.MONEY else None,
     }
     return Limit(**{**values, **changes})
+
+
+def make_asked_limit(name: LimitName, value: str, **changes: Any) -> AskedLimit:
+    """A value that somebody with every authority asks for, with no word on how long a loosening lasts."""
+    values: dict[str, Any] = {
+        "name": name,
+        "value": Decimal(value),
+        "reason": "test",
+        "lasts": None,
+        "permanent": False,
+        "authority": Authority.FOR_GOOD,
+    }
+    return AskedLimit(**{**values, **changes})
 
 
 def make_usage(**changes: Any) -> Usage:

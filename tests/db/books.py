@@ -16,18 +16,18 @@ from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeS
 from db import booking, snapshots, trades
 from db.accounts import Account, read_account
 from db.fills import Orphans
-from db.limits import NewLimit, set_limit
+from db.limits import LimitScope, NewLimit, change_limit, set_limit
 from db.seed import NewAccount, let_trade, seed_account
 from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from db.users import NewUser, Role, add_user
 from domain.fills import Fill, FillSource
-from domain.limits import LimitName, LimitUnit
+from domain.limits import UNITS, LimitChange, LimitName, LimitUnit
 from domain.orders import OrderIntent
 from domain.positions import BrokerPosition, MarginMode
 from domain.trades import TradeProgress
 from stack.scratch import Database
-from tests.factories import NOW, make_context, make_instrument, make_intent, make_quote
+from tests.factories import NOW, make_asked_limit, make_context, make_instrument, make_intent, make_quote
 
 SLUG = "demo"
 
@@ -146,6 +146,16 @@ class Books:
         )
         async with self.owner.begin() as connection:
             await set_limit(connection, new, actor="test")
+
+    async def change_limit(
+        self, name: LimitName, value: Decimal | int, *, user_id: UUID | None = None, **asked: Any
+    ) -> LimitChange:
+        """Change an amount of money as somebody may who has every authority; `lasts` loosens for a time."""
+        unit = UNITS[name]
+        currency = "USD" if unit is LimitUnit.MONEY else None
+        scope = LimitScope(account_id=self.account.id, user_id=user_id, unit=unit, currency=currency)
+        async with self.owner.begin() as connection:
+            return await change_limit(connection, scope, make_asked_limit(name, str(value), **asked), actor="test")
 
     async def add_trader(self, username: str) -> UUID:
         user_id = UUID(int=10_000 + next(self._numbers))

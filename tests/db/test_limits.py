@@ -35,7 +35,9 @@ async def test_a_users_limit_stands_beside_the_accounts(books: Books) -> None:
 
 
 async def test_the_database_keeps_one_value_in_force_and_none_below_zero(books: Books) -> None:
-    with pytest.raises(IntegrityError, match="uq_risk_limits_in_force"):
+    with pytest.raises(IntegrityError, match="uq_risk_limits_base"):
         await books.run("UPDATE risk_limits SET superseded_at = NULL, name = 'daily_loss'")
+    with pytest.raises(IntegrityError, match="uq_risk_limits_loosened"):
+        await books.run("UPDATE risk_limits SET superseded_at = NULL, name = 'daily_loss', expires_at = now()")
     with pytest.raises(IntegrityError, match="ck_risk_limits_value"):
-        await books.limit(LimitName.DAILY_LOSS, -1)
+        await books.run("UPDATE risk_limits SET value = -1")

@@ -8,7 +8,7 @@ from stack.cli import app, main
 COMMANDS = ("up", "down", "status", "preflight", "trade", "trades", "positions", "stuck", "verify")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "user", "contracts"])
+@pytest.mark.parametrize("command", [*COMMANDS, "user", "contracts", "limits"])
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
@@ -16,7 +16,8 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["trades"], ["positions"], ["stuck"], ["verify"], ["user", "list"], ["contracts"]]
+    "words",
+    [["trades"], ["positions"], ["stuck"], ["verify"], ["user", "list"], ["contracts"], ["limits", "list"]],
 )
 def test_without_a_stack_a_command_says_so_in_one_line(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
