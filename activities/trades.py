@@ -10,7 +10,7 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 
-from db import attempts, commands, locks, reservations, trades
+from db import attempts, commands, reservations, trade_locks, trades
 from db.journal import raise_alert
 from db.jsons import plain
 from db.risk_context import read_risk_context
@@ -99,11 +99,11 @@ class TradeActivities:
     async def reserve(self, step: ReserveTrade) -> Reserved:
         """Run the gates under the locks; hold what passes, deny what does not."""
         async with self._engine.begin() as connection:
-            trade = await trades.lock(connection, step.trade_id)
-            if trade.state is not OrderState.PENDING or await reservations.is_held(connection, trade.id):
+            trade, reserved = await trade_locks.lock_to_reserve(connection, step.trade_id)
+            if trade.state is not OrderState.PENDING or reserved:
+                if reserved and step.recovering:
+                    await reservations.keep_held(connection, trade.id)
                 return Reserved(progress=trade.progress, stale=False)
-            await locks.take(connection, locks.Queue.RESERVING, trade.intent.account_id)
-            await reservations.lock_totals(connection, trade.intent.account_id, trade.intent.user_id)
             # The clock is read behind the locks: a wait for them may outlast a quote or a day.
             context = await read_risk_context(
                 connection, trade.intent, now=self._now(), data_age_max=self._data_age_max
@@ -111,7 +111,9 @@ class TradeActivities:
             judged = recovered_claim(trade.intent, context) if step.recovering else evaluate(trade.intent, context)
             match judged:
                 case Approved() as approved:
-                    trade = await _hold(connection, trade, approved)
+                    trade = await reservations.hold(
+                        connection, trade, approved, actor=PIPELINE, recovered=step.recovering
+                    )
                 case Denial() as missing:
                     # It may be at the broker, so it is never denied: it waits for the fact.
                     await _alert_waiting(connection, trade, missing)
@@ -152,7 +154,7 @@ class TradeActivities:
                 raise NotUnresolved(trade.state)
             number = step.broker_order_id
             taken = number is not None
-            if number is not None and await trades.find_by_order(connection, trade.intent.account_id, number):
+            if number is not None and await trade_locks.find_by_order(connection, trade.intent.account_id, number):
                 raise OrderTaken(number)
             changes = {"broker_order_id": step.broker_order_id} if taken else {"reason": "decided_absent"}
             trade = await trades.advance(
@@ -192,18 +194,6 @@ _UNAVAILABLE = Denial(
     code="broker_unavailable",
     message="no sender took the order before its submit deadline; nothing was sent",
 )
-
-
-async def _hold(connection: AsyncConnection, trade: Trade, approved: Approved) -> Trade:
-    await reservations.hold(connection, trade.intent, approved)
-    return await trades.note(
-        connection,
-        trade,
-        "trade.reserved",
-        actor=PIPELINE,
-        changes={"expected_price": approved.reference_price},
-        detail={"claim": approved.amounts, "currency": approved.currency, "rates": approved.rates},
-    )
 
 
 async def _alert_waiting(connection: AsyncConnection, trade: Trade, missing: Denial) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import attempts, fill_queries, fills, locks, reservations, trades
+from db import attempts, fill_queries, fills, locks, reservations, trade_locks, trades
 from db.accounts import Account
 from db.fills import Booked, Orphans
 from db.journal import raise_alert
@@ -52,7 +52,7 @@ async def book_fills(
     await locks.take(connection, locks.Queue.BOOKING, account.id)
     if not records:
         return ()
-    await trades.lock_makers(
+    await trade_locks.lock_makers(
         connection,
         account.id,
         magics={fill.magic for fill in records if fill.magic},
@@ -87,7 +87,7 @@ async def _strange(connection: AsyncConnection, account: Account, fill: Fill) ->
     """
     return (
         is_ours(fill.magic)
-        and await trades.find_by_magic(connection, account.id, fill.magic) is None
+        and await trade_locks.find_by_magic(connection, account.id, fill.magic) is None
         and bool(await fill_queries.unbooked(connection, account.id, [fill.ticket]))
     )
 

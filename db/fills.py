@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import daily_stats, ledger, trades
+from db import daily_stats, ledger, trade_locks, trades
 from db.accounts import Account
 from db.journal import record
 from db.jsons import dumps
@@ -226,9 +226,9 @@ async def maker_of(connection: AsyncConnection, account_id: UUID, fill: Fill) ->
     An exit that the broker made itself (a stop, a stop-out) may carry the magic of the order that opened the
     position, so only the number of the order tells such exits from ours.
     """
-    trade = await trades.find_by_magic(connection, account_id, fill.magic) if fill.magic else None
+    trade = await trade_locks.find_by_magic(connection, account_id, fill.magic) if fill.magic else None
     if trade is None:
-        return await trades.find_by_order(connection, account_id, fill.broker_order_id)
+        return await trade_locks.find_by_order(connection, account_id, fill.broker_order_id)
     exits = {FillReason.STOP_LOSS, FillReason.TAKE_PROFIT, FillReason.STOP_OUT}
     if fill.reason in exits or (fill.entry is not Entry.IN and not trade.intent.reducing and _later(trade, fill)):
         return None

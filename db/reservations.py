@@ -16,37 +16,43 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.jsons import dumps
 from db.tables import risk_reservations
+from db.trades import Trade, trade_of
 from domain.contracts import Contract
 from domain.money import Lots, Price
-from domain.orders import OrderIntent
 from domain.reservations import NOTHING, Amounts, ReservationState, resolve
 from domain.sizing import Approved
 
-_ENSURE_TOTALS = text("""
-    INSERT INTO exposure_totals (account_id, user_id) VALUES (:account_id, :user_id) ON CONFLICT DO NOTHING
-""")
-
-_LOCK_TOTALS = text("""
-    SELECT user_id FROM exposure_totals WHERE account_id = :account_id ORDER BY user_id FOR UPDATE
-""")
-
+# What is held, what it adds up to, and the trade that shows it, all at once: others wait for it, too.
 _HOLD = text("""
     WITH held AS (
         INSERT INTO risk_reservations
             (trade_id, account_id, user_id, symbol, position_id, close_by_position_id, state, currency, volume,
-             loss, notional, margin, reference_price, collar_points, rates, contract)
+             loss, notional, margin, reference_price, collar_points, rates, contract, recovered)
         VALUES (:trade_id, :account_id, :user_id, :symbol, :position_id, :close_by_position_id, 'held', :currency,
                 :volume, :loss, :notional, :margin, :reference_price, :collar_points, CAST(:rates AS jsonb),
-                CAST(:contract AS jsonb))
+                CAST(:contract AS jsonb), :recovered)
     ), totals AS (
         UPDATE exposure_totals
         SET held_loss = held_loss + :loss, held_notional = held_notional + :notional,
-            held_margin = held_margin + :margin
+            held_margin = held_margin + :margin, loss_room = :loss_room, notional_room = :notional_room,
+            margin_room = :margin_room
         WHERE account_id = :account_id AND user_id = :user_id
+    ), adjusted AS (
+        INSERT INTO risk_adjustments (trade_id, cause, volume, loss, notional, margin)
+        VALUES (:trade_id, 'held', :volume, :loss, :notional, :margin)
+    ), changed_trade AS (
+        UPDATE trade_ledger SET expected_price = :reference_price WHERE id = :trade_id RETURNING *
+    ), audited AS (
+        INSERT INTO audit_log (actor, action, subject, detail)
+        VALUES (:actor, 'trade.reserved', 'trade:' || CAST(:trade_id AS uuid), CAST(:detail AS jsonb))
+    ), told AS (
+        INSERT INTO events (kind, account_id, user_id, trade_id, payload)
+        VALUES ('trade.reserved', :account_id, :user_id, :trade_id, CAST(:detail AS jsonb))
     )
-    INSERT INTO risk_adjustments (trade_id, cause, volume, loss, notional, margin)
-    VALUES (:trade_id, 'held', :volume, :loss, :notional, :margin)
+    SELECT * FROM changed_trade
 """)
+
+_KEEP = text("UPDATE risk_reservations SET recovered = true WHERE trade_id = :trade_id AND state = 'held'")
 
 # What a locked reservation claims from now on; the difference goes to the totals and into the history.
 _CHANGE = text("""
@@ -101,17 +107,21 @@ _STOP_COUNTING = text("""
 _FIND = select(risk_reservations).where(risk_reservations.c.trade_id == bindparam("trade_id")).with_for_update()
 
 
-async def lock_totals(connection: AsyncConnection, account_id: UUID, user_id: UUID) -> None:
-    """Lock every totals row of the account in a fixed order, the user's among them, made when it is missing."""
-    locked = await connection.scalars(_LOCK_TOTALS, {"account_id": account_id})
-    if user_id not in set(locked):
-        await connection.execute(_ENSURE_TOTALS, {"account_id": account_id, "user_id": user_id})
-        await connection.execute(_LOCK_TOTALS, {"account_id": account_id})
+async def hold(
+    connection: AsyncConnection, trade: Trade, approved: Approved, *, actor: str, recovered: bool = False
+) -> Trade:
+    """Hold what `approved` claims, once per trade; the caller has locked trade and totals to reserve.
 
-
-async def hold(connection: AsyncConnection, intent: OrderIntent, approved: Approved) -> None:
-    """Hold what `approved` claims, once per trade; the totals row is locked by the caller."""
-    await connection.execute(
+    `recovered` marks what may long be at the broker: it is held whatever the room, and never expires.
+    """
+    intent, room = trade.intent, approved.room
+    detail = {
+        "state": trade.state,
+        "claim": approved.amounts,
+        "currency": approved.currency,
+        "rates": approved.rates,
+    }
+    held = await connection.execute(
         _HOLD,
         {
             "trade_id": intent.trade_id,
@@ -126,8 +136,15 @@ async def hold(connection: AsyncConnection, intent: OrderIntent, approved: Appro
             "collar_points": approved.collar_points,
             "rates": dumps(approved.rates),
             "contract": dumps(approved.contract),
+            "recovered": recovered,
+            "loss_room": None if room is None or recovered else room.loss,
+            "notional_room": None if room is None or recovered else room.notional,
+            "margin_room": None if room is None or recovered else room.margin,
+            "actor": actor,
+            "detail": dumps(detail),
         },
     )
+    return trade_of(held.mappings().one())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +169,9 @@ async def terms(connection: AsyncConnection, trade_id: UUID) -> Terms:
     )
 
 
-async def is_held(connection: AsyncConnection, trade_id: UUID) -> bool:
-    return await _find(connection, trade_id) is not None
+async def keep_held(connection: AsyncConnection, trade_id: UUID) -> None:
+    """Mark a reservation as one of an order that may be at the broker, so that it never expires."""
+    await connection.execute(_KEEP, {"trade_id": trade_id})
 
 
 async def reduce(
@@ -178,18 +196,18 @@ async def claimed(connection: AsyncConnection, trade_id: UUID) -> Amounts | None
 
 async def resolve_reservation(
     connection: AsyncConnection, trade_id: UUID, into: ReservationState, *, filled: Lots
-) -> bool:
-    """Settle, release or expire: whether that changed anything. Raises ReservationConflict.
+) -> None:
+    """Settle, release or expire, once; a trade that never held one has none to end. Raises ReservationConflict.
 
     Settling keeps the share of the `filled` lots counted until a snapshot shows them; the others end at once.
     """
     row = await _find(connection, trade_id)
-    if row is None or not resolve(ReservationState(row["state"]), into):
-        return False
+    if row is None:
+        return
+    resolve(ReservationState(row["state"]), into)
     claim = _amounts(row)
     kept = claim.share(min(filled, claim.volume)) if into is ReservationState.SETTLED else NOTHING
     await _change(connection, trade_id, into, kept, counted=kept.volume > 0, cause=into, fill_id=None)
-    return True
 
 
 async def stop_counting_settled(connection: AsyncConnection, account_id: UUID, *, read_at: datetime) -> int:

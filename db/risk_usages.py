@@ -48,6 +48,7 @@ def usages_of(
             Usage(
                 scope=scope,
                 held_loss=_sum(facts["totals"], "held_loss", whose),
+                held_notional=_sum(facts["totals"], "held_notional", whose),
                 held_margin=_sum(facts["totals"], "held_margin", whose),
                 symbol_notional=_total(e.value for e in mine if e.symbol == intent.symbol)
                 + _sum(facts["symbol_held"], "notional", whose),

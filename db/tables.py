@@ -516,9 +516,15 @@ exposure_totals = Table(
     Column("held_loss", MONEY, nullable=False, server_default=text("0")),
     Column("held_notional", MONEY, nullable=False, server_default=text("0")),
     Column("held_margin", MONEY, nullable=False, server_default=text("0")),
+    Column("loss_room", MONEY),
+    Column("notional_room", MONEY),
+    Column("margin_room", MONEY),
     updated_at(),
     PrimaryKeyConstraint("account_id", "user_id"),
     CheckConstraint("held_loss >= 0 AND held_notional >= 0 AND held_margin >= 0", name="held"),
+    CheckConstraint("loss_room IS NULL OR held_loss <= loss_room", name="loss_room"),
+    CheckConstraint("notional_room IS NULL OR held_notional <= notional_room", name="notional_room"),
+    CheckConstraint("margin_room IS NULL OR held_margin <= margin_room", name="margin_room"),
 )
 
 risk_reservations = Table(
@@ -541,6 +547,7 @@ risk_reservations = Table(
     Column("collar_points", Integer, nullable=False),
     Column("rates", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("contract", JSONB),
+    Column("recovered", Boolean, nullable=False, server_default=text("false")),
     Column("held_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("resolved_at", INSTANT),
     ForeignKeyConstraint(["account_id", "user_id"], ["exposure_totals.account_id", "exposure_totals.user_id"]),

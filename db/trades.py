@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, RowMapping, Select, bindparam, func, select, text, update
+from sqlalchemy import ClauseElement, RowMapping, Select, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -83,25 +83,6 @@ _ACCEPT = recorded(
 )
 _READ = select(trade_ledger).where(trade_ledger.c.id == bindparam("trade_id"))
 _LOCK = _READ.with_for_update()
-_LOCK_BY_MAGIC = (
-    select(trade_ledger)
-    .where(trade_ledger.c.account_id == bindparam("account_id"), trade_ledger.c.magic == bindparam("magic"))
-    .with_for_update()
-)
-_LOCK_BY_ORDER = (
-    select(trade_ledger)
-    .where(
-        trade_ledger.c.account_id == bindparam("account_id"),
-        trade_ledger.c.broker_order_id == bindparam("order_id"),
-    )
-    .with_for_update()
-)
-_LOCK_MAKERS = text("""
-    SELECT id FROM trade_ledger
-    WHERE account_id = :account_id
-        AND (magic = ANY(CAST(:magics AS bigint[])) OR broker_order_id = ANY(CAST(:order_ids AS bigint[])))
-    ORDER BY id FOR UPDATE
-""")
 _OPEN_AT_BROKER = select(trade_ledger).where(
     trade_ledger.c.account_id == bindparam("account_id"),
     trade_ledger.c.closed_at.is_(None),
@@ -125,10 +106,10 @@ async def accept(connection: AsyncConnection, intent: OrderIntent, *, workflow_i
         values = {"id": intent.trade_id, "magic": magic, "workflow_id": workflow_id}
         inserted = (await connection.execute(_ACCEPT, {**given, **values, **told})).mappings().one_or_none()
         if inserted is not None:
-            return _trade(inserted)
+            return trade_of(inserted)
         known = (await connection.execute(_READ, {"trade_id": intent.trade_id})).mappings().one_or_none()
         if known is not None:
-            return _trade(known)
+            return trade_of(known)
     raise AssertionError(f"{MAGIC_TRIES} magic numbers of trade {intent.trade_id} are taken")
 
 
@@ -141,36 +122,10 @@ async def lock(connection: AsyncConnection, trade_id: UUID) -> Trade:
     return await _one(connection, _LOCK, trade_id)
 
 
-async def find_by_magic(connection: AsyncConnection, account_id: UUID, magic: int) -> Trade | None:
-    """The trade that sends under `magic`, locked; None if the number is not ours."""
-    found = await connection.execute(_LOCK_BY_MAGIC, {"account_id": account_id, "magic": magic})
-    row = found.mappings().one_or_none()
-    return None if row is None else _trade(row)
-
-
-async def find_by_order(connection: AsyncConnection, account_id: UUID, broker_order_id: int) -> Trade | None:
-    """The trade that owns the broker's order, locked; None if none of ours does."""
-    if broker_order_id == 0:
-        return None
-    found = await connection.execute(_LOCK_BY_ORDER, {"account_id": account_id, "order_id": broker_order_id})
-    row = found.mappings().one_or_none()
-    return None if row is None else _trade(row)
-
-
-async def lock_makers(
-    connection: AsyncConnection, account_id: UUID, *, magics: set[int], broker_order_ids: set[int]
-) -> None:
-    """Lock every trade that sent under one of the numbers, in one order for all, before any total is touched."""
-    await connection.execute(
-        _LOCK_MAKERS,
-        {"account_id": account_id, "magics": sorted(magics), "order_ids": sorted(broker_order_ids)},
-    )
-
-
 async def open_at_broker(connection: AsyncConnection, account_id: UUID) -> tuple[Trade, ...]:
     """The trades whose order rests at the broker, as far as the books know."""
     found = await connection.execute(_OPEN_AT_BROKER, {"account_id": account_id})
-    return tuple(_trade(row) for row in found.mappings())
+    return tuple(trade_of(row) for row in found.mappings())
 
 
 async def advance(
@@ -286,7 +241,7 @@ async def _one(connection: AsyncConnection, query: Select[Any], trade_id: UUID) 
     row = (await connection.execute(query, {"trade_id": trade_id})).mappings().one_or_none()
     if row is None:
         raise TradeNotFound(trade_id)
-    return _trade(row)
+    return trade_of(row)
 
 
 async def _change(
@@ -310,7 +265,7 @@ async def _change(
         trade_id=trade.id,
     )
     statement = _changing(frozenset(given), stamped)
-    return _trade((await connection.execute(statement, {"changed": trade.id, **given, **told})).mappings().one())
+    return trade_of((await connection.execute(statement, {"changed": trade.id, **given, **told})).mappings().one())
 
 
 @lru_cache(maxsize=256)
@@ -328,7 +283,7 @@ def _changing(given: frozenset[str], stamped: frozenset[str]) -> Select[Any]:
     )
 
 
-def _trade(row: RowMapping) -> Trade:
+def trade_of(row: RowMapping) -> Trade:
     return Trade(
         intent=intent_of(row),
         workflow_id=row["workflow_id"],

@@ -101,7 +101,10 @@ class ReservationConflict(PipelineError):
     code = "reservation_conflict"
 
     def __init__(self, state: str, asked: str) -> None:
-        super().__init__(f"the reservation is already {state} and cannot be {asked}")
+        again = " again" if state == asked else ""
+        super().__init__(f"the reservation is already {state} and cannot be {asked}{again}")
+        # Each pair is another mistake of whoever asked, so each has a code of its own.
+        self.code = f"{self.code}:{state}_then_{asked}"
 
 
 class BrokerUnavailable(PipelineError):

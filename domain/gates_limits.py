@@ -13,7 +13,7 @@ from domain.money import ZERO, Lots, floor_to_step
 from domain.orders import OrderIntent
 from domain.reservations import Amounts
 from domain.risk_context import AccountState, RiskContext
-from domain.sizing import Approved
+from domain.sizing import Approved, Room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,27 @@ def standings(context: RiskContext, claim: Amounts | None) -> Iterator[Standing]
             elif limit.name in _BY_COUNT:
                 used = Decimal(_BY_COUNT[limit.name].of(usage) - 1)
                 yield Standing(limit=limit, used=used, added=Decimal(claim is not None))
+
+
+def room_of(context: RiskContext, account: AccountState) -> Room:
+    """How much the user's reservations may hold in all, so that no limit of user or account is overstepped."""
+    held = {usage.scope: usage for usage in context.usages}
+    mine, whole = held[ControlScope.USER], held[ControlScope.ACCOUNT]
+
+    def least(names: tuple[LimitName, ...], own: Callable[[Usage], Decimal]) -> Decimal | None:
+        rooms = [
+            limit.value - (_BY_SIZE[limit.name].used(usage) - own(mine))
+            for limit in context.limits
+            for usage in context.usages
+            if limit.name in names and usage.scope is limit.scope
+        ]
+        return min(rooms, default=None)
+
+    return Room(
+        loss=least((LimitName.DAILY_LOSS, LimitName.ROLLING_LOSS), lambda usage: usage.held_loss),
+        notional=least((LimitName.GROSS_EXPOSURE,), lambda usage: usage.held_notional),
+        margin=account.margin_free - (whole.held_margin - mine.held_margin),
+    )
 
 
 def limits(

@@ -248,6 +248,7 @@ class Usage:
 
     scope: ControlScope
     held_loss: Decimal
+    held_notional: Decimal
     held_margin: Decimal
     symbol_notional: Decimal
     gross_notional: Decimal

@@ -1,7 +1,7 @@
 """Reservations: a claim on the limits, held before an order leaves.
 
 1. A reservation resolves exactly once: held → settled | released | expired.
-2. The same resolution again is no change; another one is `ReservationConflict`.
+2. Any second end is a `ReservationConflict` whose code names both, the same one twice included.
 3. While a send is unresolved its reservation stays held.
 """
 
@@ -55,11 +55,8 @@ class Amounts:
 NOTHING = Amounts(volume=Lots(ZERO), loss=ZERO, notional=ZERO, margin=ZERO)
 
 
-def resolve(state: ReservationState, into: ReservationState) -> bool:
-    """Whether resolving `state` into `into` changes anything; raises ReservationConflict if it may not be done."""
+def resolve(state: ReservationState, into: ReservationState) -> None:
+    """Raise ReservationConflict unless `state` may end in `into`: only what is held may, once."""
     assert into in RESOLVED_STATES, "a reservation resolves into a resolved state"
-    if state is into:
-        return False
     if state is not ReservationState.HELD:
         raise ReservationConflict(state, into)
-    return True

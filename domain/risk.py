@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from domain.controls import ControlScope
 from domain.gates import Denial, Gate
-from domain.gates_limits import limits
+from domain.gates_limits import limits, room_of
 from domain.gates_order import close_by, order, reduction
 from domain.gates_standing import account_unknown, contract, data, quote_missing, standing, tradable
 from domain.limits import UNITS, Limit, LimitName
@@ -65,7 +65,8 @@ def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
         denials += limits(intent, sized, context, context.account, context.instrument)
     if denials or isinstance(sized, Denial):
         return _denied(denials, context)
-    return sized
+    # What only reduces claims nothing, and passes however full the limits are.
+    return sized if intent.reducing else replace(sized, room=room_of(context, context.account))
 
 
 def _denied(denials: Sequence[Denial], context: RiskContext) -> Denied:

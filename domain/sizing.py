@@ -15,13 +15,25 @@ from domain.risk_context import AccountState, RiskContext
 
 
 @dataclass(frozen=True, kw_only=True)
+class Room:
+    """The most that a user's reservations may hold together, this one included; None where no limit says."""
+
+    loss: Decimal | None
+    notional: Decimal | None
+    margin: Decimal | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Approved:
+    """`room` is known once every gate has passed; the database holds the total against it once more."""
+
     amounts: Amounts
     currency: Currency
     reference_price: Price
     collar_points: int
     rates: dict[str, Decimal]
     contract: Contract
+    room: Room | None = None
 
 
 def size(

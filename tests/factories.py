@@ -210,6 +210,7 @@ def make_usage(**changes: Any) -> Usage:
     values: dict[str, Any] = {
         "scope": ControlScope.ACCOUNT,
         "held_loss": ZERO,
+        "held_notional": ZERO,
         "held_margin": ZERO,
         "symbol_notional": ZERO,
         "gross_notional": ZERO,

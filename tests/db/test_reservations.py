@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
 from db import reservations
+from db.trade_locks import lock_to_reserve
+from db.trades import read
 from domain.errors import ReservationConflict
 from domain.money import Lots
 from domain.orders import OrderIntent
 from domain.reservations import NOTHING, RESOLVED_STATES, Amounts, ReservationState
-from domain.sizing import Approved
+from domain.sizing import Approved, Room
 from tests.db.books import Books
 from tests.factories import USD, lots, make_instrument, price
 from tests.strategies import amounts
@@ -37,14 +39,14 @@ async def hold(books: Books, claim: Amounts = CLAIM) -> OrderIntent:
         contract=make_instrument().contract,
     )
     async with books.database.engine("pipeline").begin() as connection:
-        await reservations.lock_totals(connection, books.account.id, books.user_id)
-        await reservations.hold(connection, trade.intent, approved)
+        locked, _ = await lock_to_reserve(connection, trade.id)
+        await reservations.hold(connection, locked, approved, actor="test")
     return trade.intent
 
 
-async def resolve(books: Books, trade_id: UUID, into: ReservationState, *, filled: Lots) -> bool:
+async def resolve(books: Books, trade_id: UUID, into: ReservationState, *, filled: Lots) -> None:
     async with books.database.engine("pipeline").begin() as connection:
-        return await reservations.resolve_reservation(connection, trade_id, into, filled=filled)
+        await reservations.resolve_reservation(connection, trade_id, into, filled=filled)
 
 
 async def see(books: Books, *, read_at: datetime) -> int:
@@ -57,14 +59,19 @@ async def held_loss(books: Books) -> Decimal:
 
 
 @pytest.mark.parametrize("into", sorted(RESOLVED_STATES))
-async def test_a_reservation_ends_once_and_refuses_every_other_end(books: Books, into: ReservationState) -> None:
+async def test_a_reservation_ends_once_and_each_second_end_is_an_error_of_its_own(
+    books: Books, into: ReservationState
+) -> None:
+    """Trap 18: release after settle, settle after release, settle twice, settle after expiry."""
     intent = await hold(books)
+    await resolve(books, intent.trade_id, into, filled=HALF)
 
-    assert await resolve(books, intent.trade_id, into, filled=HALF)
-    assert not await resolve(books, intent.trade_id, into, filled=HALF)
-    for other in RESOLVED_STATES - {into}:
-        with pytest.raises(ReservationConflict, match=f"already {into} and cannot be {other}"):
+    codes = set()
+    for other in RESOLVED_STATES:
+        with pytest.raises(ReservationConflict, match=f"already {into} and cannot be {other}") as refused:
             await resolve(books, intent.trade_id, other, filled=HALF)
+        codes.add(refused.value.code)
+    assert codes == {f"reservation_conflict:{into}_then_{other}" for other in RESOLVED_STATES}
     await books.check_sums()
 
 
@@ -131,13 +138,50 @@ async def test_a_trade_holds_one_reservation(books: Books) -> None:
     )
     async with books.database.engine("pipeline").connect() as connection:
         with pytest.raises(IntegrityError, match="pk_risk_reservations"):
-            await reservations.hold(connection, intent, approved)
+            await reservations.hold(connection, await read(connection, intent.trade_id), approved, actor="test")
     assert await held_loss(books) == CLAIM.loss
 
 
 async def test_resolving_what_was_never_held_is_no_change(books: Books) -> None:
     trade = await books.accepted()
-    assert not await resolve(books, trade.id, ReservationState.RELEASED, filled=lots("0"))
+    await resolve(books, trade.id, ReservationState.RELEASED, filled=lots("0"))
+    assert await books.rows("SELECT 1 FROM risk_reservations") == []
+
+
+async def test_the_database_holds_the_total_against_the_room_once_more(books: Books) -> None:
+    """Whatever the code believes, a total beyond the limit does not commit."""
+    trade = await books.accepted(volume=CLAIM.volume)
+    approved = Approved(
+        amounts=CLAIM,
+        currency=USD,
+        reference_price=price("1.1"),
+        collar_points=1,
+        rates={},
+        contract=make_instrument().contract,
+        room=Room(loss=CLAIM.loss - Decimal("0.01"), notional=None, margin=None),
+    )
+    async with books.database.engine("pipeline").connect() as connection:
+        locked, _ = await lock_to_reserve(connection, trade.id)
+        with pytest.raises(IntegrityError, match="ck_exposure_totals_loss_room"):
+            await reservations.hold(connection, locked, approved, actor="test")
+    assert await books.rows("SELECT 1 FROM risk_reservations") == []
+
+
+async def test_what_is_recovered_is_held_whatever_the_room(books: Books) -> None:
+    trade = await books.accepted(volume=CLAIM.volume)
+    approved = Approved(
+        amounts=CLAIM,
+        currency=USD,
+        reference_price=price("1.1"),
+        collar_points=1,
+        rates={},
+        contract=make_instrument().contract,
+        room=Room(loss=Decimal(0), notional=Decimal(0), margin=Decimal(0)),
+    )
+    async with books.database.engine("pipeline").begin() as connection:
+        locked, _ = await lock_to_reserve(connection, trade.id)
+        await reservations.hold(connection, locked, approved, actor="test", recovered=True)
+    assert await held_loss(books) == CLAIM.loss
 
 
 @dataclass(frozen=True)
@@ -165,24 +209,23 @@ steps = st.lists(
 async def test_totals_are_exact_after_any_sequence(books: Books, claims: list[Amounts], steps: list[Step]) -> None:
     books.user_id = await books.add_trader(f"trader-{await books.scalar('SELECT count(*) FROM users')}")
     held = [await hold(books, claim) for claim in claims]
-    ended: dict[UUID, ReservationState] = {}
+    ended: set[UUID] = set()
     for step in steps:
         intent, claim = held[step.number % len(held)], claims[step.number % len(held)]
         if step.into is None:
             await see(books, read_at=datetime.now(UTC) + timedelta(seconds=1))
             continue
         filled = min(claim.volume, Lots(step.filled_steps * Decimal("0.01")))
-        known = ended.setdefault(intent.trade_id, step.into)
-        if known is step.into:
+        if intent.trade_id not in ended:
+            ended.add(intent.trade_id)
             await resolve(books, intent.trade_id, step.into, filled=filled)
         else:
             with pytest.raises(ReservationConflict):
                 await resolve(books, intent.trade_id, step.into, filled=filled)
-    await books.check_sums()
+        await books.check_sums()
     for intent in held:
-        await resolve(
-            books, intent.trade_id, ended.get(intent.trade_id, ReservationState.RELEASED), filled=lots("0.01")
-        )
+        if intent.trade_id not in ended:
+            await resolve(books, intent.trade_id, ReservationState.RELEASED, filled=lots("0.01"))
     await see(books, read_at=datetime.now(UTC) + timedelta(seconds=1))
     mine = await books.rows(
         "SELECT held_loss, held_notional, held_margin FROM exposure_totals WHERE user_id = :id", id=books.user_id

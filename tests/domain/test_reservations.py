@@ -53,8 +53,9 @@ def test_a_share_beyond_the_claim_is_a_broken_promise() -> None:
 
 @pytest.mark.parametrize("into", sorted(RESOLVED_STATES))
 def test_a_held_reservation_resolves_and_the_same_again_is_no_change(into: ReservationState) -> None:
-    assert resolve(ReservationState.HELD, into)
-    assert not resolve(into, into)
+    resolve(ReservationState.HELD, into)
+    with pytest.raises(ReservationConflict, match="again"):
+        resolve(into, into)
 
 
 @pytest.mark.parametrize(("state", "into"), list(itertools.permutations(sorted(RESOLVED_STATES), 2)))

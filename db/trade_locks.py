@@ -1,0 +1,69 @@
+"""Trades found by what others know of them, each locked until the transaction ends."""
+
+from uuid import UUID
+
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.tables import trade_ledger
+from db.trades import Trade, trade_of
+from domain.errors import TradeNotFound
+
+# The function runs behind the lock of the row, so the queue and the totals are taken in the order of all.
+_LOCK_TO_RESERVE = text("""
+    SELECT t.*, begin_reserving(t.id, t.account_id, t.user_id, t.state) AS reserved
+    FROM (SELECT * FROM trade_ledger WHERE id = :trade_id FOR UPDATE) t
+""")
+_LOCK_BY_MAGIC = (
+    select(trade_ledger)
+    .where(trade_ledger.c.account_id == bindparam("account_id"), trade_ledger.c.magic == bindparam("magic"))
+    .with_for_update()
+)
+_LOCK_BY_ORDER = (
+    select(trade_ledger)
+    .where(
+        trade_ledger.c.account_id == bindparam("account_id"),
+        trade_ledger.c.broker_order_id == bindparam("order_id"),
+    )
+    .with_for_update()
+)
+_LOCK_MAKERS = text("""
+    SELECT id FROM trade_ledger
+    WHERE account_id = :account_id
+        AND (magic = ANY(CAST(:magics AS bigint[])) OR broker_order_id = ANY(CAST(:order_ids AS bigint[])))
+    ORDER BY id FOR UPDATE
+""")
+
+
+async def lock_to_reserve(connection: AsyncConnection, trade_id: UUID) -> tuple[Trade, bool]:
+    """Lock the trade and, while it is pending, all that its reservation adds to; whether it has one already."""
+    row = (await connection.execute(_LOCK_TO_RESERVE, {"trade_id": trade_id})).mappings().one_or_none()
+    if row is None:
+        raise TradeNotFound(trade_id)
+    return trade_of(row), bool(row["reserved"])
+
+
+async def find_by_magic(connection: AsyncConnection, account_id: UUID, magic: int) -> Trade | None:
+    """The trade that sends under `magic`, locked; None if the number is not ours."""
+    found = await connection.execute(_LOCK_BY_MAGIC, {"account_id": account_id, "magic": magic})
+    row = found.mappings().one_or_none()
+    return None if row is None else trade_of(row)
+
+
+async def find_by_order(connection: AsyncConnection, account_id: UUID, broker_order_id: int) -> Trade | None:
+    """The trade that owns the broker's order, locked; None if none of ours does."""
+    if broker_order_id == 0:
+        return None
+    found = await connection.execute(_LOCK_BY_ORDER, {"account_id": account_id, "order_id": broker_order_id})
+    row = found.mappings().one_or_none()
+    return None if row is None else trade_of(row)
+
+
+async def lock_makers(
+    connection: AsyncConnection, account_id: UUID, *, magics: set[int], broker_order_ids: set[int]
+) -> None:
+    """Lock every trade that sent under one of the numbers, in one order for all, before any total is touched."""
+    await connection.execute(
+        _LOCK_MAKERS,
+        {"account_id": account_id, "magics": sorted(magics), "order_ids": sorted(broker_order_ids)},
+    )
