@@ -26,6 +26,7 @@ from activities import leases
 from activities.commands import CommandActivities
 from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
+from activities.reservation_sweeper import ReservationSweeper
 from activities.sender import Sender
 from activities.sends import SenderActivities
 from activities.stops import StopActivities
@@ -54,6 +55,7 @@ from workflows.trade import TradeWorkflow
 DRAIN_MARGIN = timedelta(seconds=5)
 # How soon a stop that nobody carries on is begun.
 KEEP_STOPS_SECONDS = 1.0
+SWEEP_SECONDS = 15.0
 
 
 def now() -> datetime:
@@ -80,10 +82,15 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
     )
     try:
         async with worker, asyncio.TaskGroup() as tasks:
-            keeping = tasks.create_task(keep_stops(engine, client))
+            sweeper = ReservationSweeper(engine, client, now=now)
+            keeping = [
+                tasks.create_task(keep_stops(engine, client)),
+                tasks.create_task(keep_sweeping(sweeper)),
+            ]
             print("pipeline worker ready", flush=True)
             await stopping.wait()
-            keeping.cancel()
+            for task in keeping:
+                task.cancel()
     finally:
         await engine.dispose()
 
@@ -104,6 +111,16 @@ async def keep_stops(engine: AsyncEngine, client: Client) -> None:
         except (DBAPIError, OSError, RPCError) as error:
             logging.getLogger(__name__).warning("the stops could not be looked after: %s", error)
         await asyncio.sleep(KEEP_STOPS_SECONDS)
+
+
+async def keep_sweeping(sweeper: ReservationSweeper) -> None:
+    """End reservations that nobody carries on, now and then."""
+    while True:
+        try:
+            await sweeper.sweep()
+        except (DBAPIError, OSError, RPCError) as error:
+            logging.getLogger(__name__).warning("the reservations could not be looked after: %s", error)
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
