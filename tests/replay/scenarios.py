@@ -9,7 +9,9 @@ from tests.factories import lots, price
 from tests.workflows.asking import cancel
 from tests.workflows.holding import open_position
 from tests.workflows.reversing import pair, reverse
+from tests.workflows.stopping import carry_on, ended, latch, make_stop, resume
 from workflows.reversal_messages import reversal_id
+from workflows.stop_messages import workflow_id as stop_workflow_id
 from workflows.trade_messages import workflow_id
 
 
@@ -46,6 +48,17 @@ async def position_reversed(desk: Desk) -> str:
     return reversal_id(desk.user_id, close.client_order_id)
 
 
+async def everything_stopped(desk: Desk) -> str:
+    await open_position(desk)
+    await desk.execute(desk.intent(order_type=OrderType.LIMIT, price=price("1.00000")))
+    stop = make_stop()
+    await latch(desk, stop)
+    await carry_on(desk, stop)
+    await ended(desk, stop)
+    await resume(desk, stop)
+    return stop_workflow_id(stop.stop_id)
+
+
 async def _settled(desk: Desk, intent: OrderIntent) -> str:
     await desk.settled(intent)
     return workflow_id(intent.user_id, intent.client_order_id)
@@ -60,5 +73,6 @@ SCENARIOS: dict[str, Callable[[Desk], Awaitable[str]]] = {
         order_denied,
         unresolved_then_filled,
         position_reversed,
+        everything_stopped,
     )
 }

@@ -15,11 +15,13 @@ from temporalio.workflow import NondeterminismError
 from tests.desk import Desk
 from tests.replay.hasty import HastyTrade
 from tests.replay.scenarios import SCENARIOS
+from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.reversal import ReversalWorkflow
 from workflows.trade import TradeWorkflow
 
 pytestmark = pytest.mark.replay
 
+WORKFLOWS = (TradeWorkflow, ReversalWorkflow, EmergencyStopWorkflow)
 HISTORIES = Path(__file__).parent / "histories"
 
 
@@ -41,7 +43,7 @@ async def test_what_just_ran_replays(desk: Desk, request: pytest.FixtureRequest)
         handle = desk.client.get_workflow_handle(await scenario(desk))
         await handle.result()
         history = await handle.fetch_history()
-        await replayer(TradeWorkflow, ReversalWorkflow).replay_workflow(history)
+        await replayer(*WORKFLOWS).replay_workflow(history)
         if request.config.getoption("save_histories", default=False):
             # The worker's identity names this machine and process.
             text = history.to_json().replace(desk.client.identity, "worker")
@@ -50,7 +52,7 @@ async def test_what_just_ran_replays(desk: Desk, request: pytest.FixtureRequest)
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 async def test_a_saved_history_replays(name: str) -> None:
-    await replayer(TradeWorkflow, ReversalWorkflow).replay_workflow(saved(name))
+    await replayer(*WORKFLOWS).replay_workflow(saved(name))
 
 
 def test_every_saved_history_has_its_scenario() -> None:
