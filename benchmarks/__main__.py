@@ -19,11 +19,12 @@ from benchmarks.durable import durable_desk
 from benchmarks.embedded import Embedded, embedded_stack
 from benchmarks.reservations import measure_reservations
 from benchmarks.rest import rest_caller
+from benchmarks.stops import measure_stops, presser_of
 from benchmarks.trades import compare_trades
 from benchmarks.ways import BenchFailed
 from stack.errors import StackError
 
-ROWS = ("trades", "reservations")
+ROWS = ("trades", "reservations", "stops")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,6 +50,8 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
                 found["trades"] = await _trades(embedded, options, console)
             if "reservations" in options.rows:
                 found["reservations"] = await _reservations(embedded, options, console)
+            if "stops" in options.rows:
+                found["stops"] = await _stops(embedded, options, console)
     return found
 
 
@@ -87,10 +90,26 @@ async def _reservations(embedded: Embedded, options: argparse.Namespace, console
     return report.reservations_json(taken)
 
 
+async def _stops(embedded: Embedded, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    console.print(f"{options.stops} stops that flatten in each of {options.rounds} rounds")
+    client = await Client.connect(embedded.plan.temporal_address)
+    async with direct_desk(embedded, client, "stopping") as desk, presser_of(embedded) as presser:
+        taken = await measure_stops(
+            presser,
+            desk,
+            bare_url=embedded.database_url("owner").replace("+asyncpg", ""),
+            count=options.stops,
+            rounds=options.rounds,
+        )
+    console.print(report.stops_tables(taken))
+    return report.stops_json(taken)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition(":")[2].strip())
     parser.add_argument("--trades", type=_count, default=150, help="market orders in each way, over all rounds")
     parser.add_argument("--reservations", type=_count, default=40, help="reservations in each round")
+    parser.add_argument("--stops", type=_count, default=3, help="stops in each round")
     parser.add_argument("--rounds", type=_count, default=6)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write the numbers")

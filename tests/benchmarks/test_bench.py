@@ -13,9 +13,9 @@ from stack.state import CHECKOUT
 @pytest.mark.e2e
 async def test_every_row_is_measured_against_its_floor(tmp_path: Path) -> None:
     written = tmp_path / "bench.json"
+    counts = ("--trades", "2", "--rounds", "1", "--reservations", "2", "--stops", "1")
     process = await create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks", "--trades", "2", "--rounds", "1", "--reservations", "2"),
-        *("--json", str(written), "--date", "2026-01-31"),
+        *(sys.executable, "-m", "benchmarks", *counts, "--json", str(written), "--date", "2026-01-31"),
         cwd=CHECKOUT,
         stdout=PIPE,
         stderr=STDOUT,
@@ -32,3 +32,6 @@ async def test_every_row_is_measured_against_its_floor(tmp_path: Path) -> None:
     burst = found["reservations"]["burst"]
     assert 0 < burst["granted"] < burst["asked"]
     assert float(burst["overshoot"]) == 0.0
+    stop = found["stops"]
+    assert stop["request_to_flat"]["n"] == stop["flat_floor"]["n"] == 1
+    assert 0 < stop["request_to_latch"]["p50_ms"] < stop["request_to_flat"]["p50_ms"]
