@@ -27,6 +27,7 @@ from activities.commands import CommandActivities
 from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
 from activities.reservation_sweeper import ReservationSweeper
+from activities.reserving import ReservingTogether
 from activities.sender import Sender
 from activities.sends import SenderActivities
 from activities.stops import StopActivities
@@ -65,7 +66,8 @@ def now() -> datetime:
 async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> None:
     client = await Client.connect(**settings.temporal.connect_options())
     engine = make_engine(settings.database_url, application="pipeline")
-    steps = TradeActivities(engine, data_age_max=settings.quote_age_max, now=now)
+    reserving = ReservingTogether(engine, data_age_max=settings.quote_age_max, now=now)
+    steps = TradeActivities(engine, reserving=reserving, now=now)
     worker = Worker(
         client,
         task_queue=PIPELINE,

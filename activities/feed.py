@@ -230,7 +230,7 @@ class FeedActivities:
         except (PipelineError, IntegrityError, AssertionError):
             # One record that the books refuse must not keep the others out of them.
             activity.logger.exception("a record could not be booked; booking one by one")
-            in_order = sorted(records, key=lambda fill: (fill.executed_at, fill.ticket))
+            in_order = sorted(records, key=lambda fill: fill.ticket)
             return [fill for fill in in_order if not await self._book_alone(fill, orphans, source=source)]
         return []
 

@@ -2,30 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 
+from activities.reserving import PIPELINE, Reserved, ReserveTrade, Reserving, deny
 from db import attempts, commands, reservations, trade_locks, trades
-from db.journal import raise_alert
-from db.jsons import plain
-from db.risk_context import read_risk_context
-from db.trades import Trade, lose
+from db.trades import lose
 from domain.attempts import AttemptOutcome
 from domain.commands import Command, CommandEnd, CommandResult
 from domain.errors import NotUnresolved, OrderTaken
 from domain.gates import Denial, Gate
 from domain.orders import OrderEvent, OrderIntent, OrderState
 from domain.reservations import ReservationState
-from domain.risk import Denied, evaluate, recovered_claim
-from domain.sizing import Approved
+from domain.risk import Denied
 from domain.trades import TradeProgress
-
-PIPELINE = "pipeline"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +43,6 @@ class LostSubmit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReserveTrade:
-    """`last` decides on the data that is there, however old; before that, old data only asks for newer.
-
-    `recovering` holds the risk of an order that may long be at the broker, whatever the gates say now. Where a
-    fact is missing without which its claim cannot be said, that is `stale`, `last` or not.
-    """
-
-    trade_id: UUID
-    last: bool
-    recovering: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class DecideTrade:
     """What a person found at the broker: the order under its number there, or None for no order at all."""
 
@@ -69,18 +51,10 @@ class DecideTrade:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reserved:
-    """`stale` says that nothing was decided, because the feed's data is missing or too old."""
-
-    progress: TradeProgress
-    stale: bool
-
-
 class TradeActivities:
-    def __init__(self, engine: AsyncEngine, *, data_age_max: timedelta, now: Callable[[], datetime]) -> None:
+    def __init__(self, engine: AsyncEngine, *, reserving: Reserving, now: Callable[[], datetime]) -> None:
         self._engine = engine
-        self._data_age_max = data_age_max
+        self._reserving = reserving
         self._now = now
 
     @property
@@ -98,31 +72,7 @@ class TradeActivities:
     @activity.defn(name="reserve")
     async def reserve(self, step: ReserveTrade) -> Reserved:
         """Run the gates under the locks; hold what passes, deny what does not."""
-        async with self._engine.begin() as connection:
-            trade, reserved = await trade_locks.lock_to_reserve(connection, step.trade_id)
-            if trade.state is not OrderState.PENDING or reserved:
-                if reserved and step.recovering:
-                    await reservations.keep_held(connection, trade.id)
-                return Reserved(progress=trade.progress, stale=False)
-            # The clock is read behind the locks: a wait for them may outlast a quote or a day.
-            context = await read_risk_context(
-                connection, trade.intent, now=self._now(), data_age_max=self._data_age_max
-            )
-            judged = recovered_claim(trade.intent, context) if step.recovering else evaluate(trade.intent, context)
-            match judged:
-                case Approved() as approved:
-                    trade = await reservations.hold(
-                        connection, trade, approved, actor=PIPELINE, recovered=step.recovering
-                    )
-                case Denial() as missing:
-                    # It may be at the broker, so it is never denied: it waits for the fact.
-                    await _alert_waiting(connection, trade, missing)
-                    return Reserved(progress=trade.progress, stale=True)
-                case Denied() as denied:
-                    if denied.for_want_of_data and not step.last:
-                        return Reserved(progress=trade.progress, stale=True)
-                    trade = await _deny(connection, trade, denied)
-        return Reserved(progress=trade.progress, stale=False)
+        return await self._reserving.reserve(step)
 
     @activity.defn(name="settle")
     async def settle(self, step: TradeStep) -> TradeProgress:
@@ -185,7 +135,7 @@ class TradeActivities:
             if newest is not None and newest.outcome is not AttemptOutcome.REJECTED:
                 trade = await lose(connection, trade, "sender_lost", actor=PIPELINE)
             elif self._now() >= trade.intent.submit_by and not step.started:
-                trade = await _deny(connection, trade, Denied(denials=(_UNAVAILABLE,)))
+                trade = await deny(connection, trade, Denied(denials=(_UNAVAILABLE,)))
         return trade.progress
 
 
@@ -194,28 +144,3 @@ _UNAVAILABLE = Denial(
     code="broker_unavailable",
     message="no sender took the order before its submit deadline; nothing was sent",
 )
-
-
-async def _alert_waiting(connection: AsyncConnection, trade: Trade, missing: Denial) -> None:
-    await raise_alert(
-        connection,
-        "recovery_waits",
-        key=f"recovery_waits:{trade.id}",
-        severity="critical",
-        summary=f"{trade.intent} is taken up anew and may be at the broker; its risk cannot be held yet: "
-        f"{missing.message}",
-        account_id=trade.intent.account_id,
-        trade_id=trade.id,
-    )
-
-
-async def _deny(connection: AsyncConnection, trade: Trade, denied: Denied) -> Trade:
-    denials = plain(list(denied.denials))
-    return await trades.advance(
-        connection,
-        trade,
-        OrderEvent.DENIED,
-        actor=PIPELINE,
-        changes={"denials": denials, "reason": denied.denials[0].code},
-        detail={"denials": denials},
-    )

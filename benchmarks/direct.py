@@ -22,9 +22,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import leases
 from activities.feed import FeedActivities, FollowAccount
+from activities.reserving import ReserveTrade, ReservingTogether
 from activities.sender import Sender
 from activities.sends import SenderActivities, SubmitTrade
-from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeStep
+from activities.trades import AcceptTrade, TradeActivities, TradeStep
 from benchmarks.embedded import DAILY_LOSS_LIMIT, POSITION_SIZE_MAX, Embedded
 from benchmarks.round_trips import RoundTrips
 from benchmarks.samples import Samples
@@ -185,7 +186,11 @@ async def direct_desk(embedded: Embedded, client: Client, name: str) -> AsyncIte
             slug=name,
             account_id=account_id,
             user_id=user_id,
-            books=TradeActivities(engines["pipeline"], data_age_max=DATA_AGE_MAX, now=now),
+            books=TradeActivities(
+                engines["pipeline"],
+                reserving=ReservingTogether(engines["pipeline"], data_age_max=DATA_AGE_MAX, now=now),
+                now=now,
+            ),
             sender=SenderActivities(engines["broker"], sender, now=now),
             feed=FeedActivities(engines["feed"], sender, client, interval=FEED_INTERVAL, now=now),
             reading=engines["feed"],

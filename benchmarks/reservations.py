@@ -11,6 +11,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from activities.reserving import ReservingTogether
 from activities.trades import LostSubmit, TradeActivities, TradeStep
 from benchmarks.direct import ACTOR, DATA_AGE_MAX, Direct, now
 from benchmarks.embedded import POSITION_SIZE_MAX
@@ -63,7 +64,11 @@ class Reserving:
         self._owner = owner
         self._numbers = 0
         # For it every submit deadline has passed, which ends a trade that was never sent.
-        self._later = TradeActivities(pipeline, data_age_max=DATA_AGE_MAX, now=_tomorrow)
+        self._later = TradeActivities(
+            pipeline,
+            reserving=ReservingTogether(pipeline, data_age_max=DATA_AGE_MAX, now=_tomorrow),
+            now=_tomorrow,
+        )
 
     async def accepted(self, count: int) -> list[UUID]:
         trades = []

@@ -59,7 +59,7 @@ async def book_fills(
         broker_order_ids={fill.broker_order_id for fill in records if fill.broker_order_id},
     )
     moved: dict[UUID, Trade] = {}
-    for fill in sorted(records, key=lambda fill: (fill.executed_at, fill.ticket)):
+    for fill in sorted(records, key=lambda fill: fill.ticket):
         maker = await fills.maker_of(connection, account.id, fill)
         if maker is None and orphans is not Orphans.BOOK and await _strange(connection, account, fill):
             continue

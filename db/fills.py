@@ -20,23 +20,16 @@ from domain.fills import Entry, Fill, FillKind, FillReason, FillSource
 from domain.money import Lots
 from domain.settlement import event_id, reversal_id
 
-# Those of a position as it was just before one of its records, whatever is booked of what came later.
+# Those of a position as it was just before one of its records, whatever is booked of what came later. A broker
+# numbers its records as they come; their times may be off while its clock is.
 _OPENERS = text("""
-    WITH before AS (
-        SELECT ticket, executed_at FROM (
-            SELECT DISTINCT ON (ticket) ticket, executed_at FROM fills
-            WHERE account_id = :account_id AND position_id = :position_id ORDER BY ticket, revision DESC) n
-        WHERE (executed_at, ticket) < (:at, :ticket)
-    )
     SELECT a.trade_id,
            sum(CASE a.role WHEN 'open' THEN a.volume WHEN 'close' THEN -a.volume ELSE 0 END) AS volume
-    FROM before b
-    JOIN fills f ON f.account_id = :account_id AND f.ticket = b.ticket
-    JOIN fill_allocations a ON a.fill_id = f.id
-    WHERE b.ticket <> :ticket
+    FROM fills f JOIN fill_allocations a ON a.fill_id = f.id
+    WHERE f.account_id = :account_id AND f.position_id = :position_id AND f.ticket < :ticket
     GROUP BY a.trade_id
     HAVING bool_or(a.role = 'open')
-    ORDER BY min(b.executed_at) FILTER (WHERE a.role = 'open'), min(b.ticket) FILTER (WHERE a.role = 'open')
+    ORDER BY min(f.ticket) FILTER (WHERE a.role = 'open')
 """)
 
 _BOOKED = text("""
@@ -72,8 +65,8 @@ _LATER_EXITS = text("""
     SELECT * FROM (
         SELECT DISTINCT ON (ticket) *, bool_or(kind = 'cancelled') OVER () AS unsettled FROM fills
         WHERE account_id = :account_id AND position_id = :position_id ORDER BY ticket, revision DESC) n
-    WHERE entry IN ('out', 'out_by', 'inout') AND (executed_at, ticket) > (:at, :ticket) AND NOT unsettled
-    ORDER BY executed_at, ticket
+    WHERE entry IN ('out', 'out_by', 'inout') AND ticket > :ticket AND NOT unsettled
+    ORDER BY ticket
 """)
 
 _STANDING = (
@@ -259,7 +252,6 @@ def _place(account: Account, fill: Fill) -> dict[str, Any]:
         "account_id": account.id,
         "position_id": fill.position_id,
         "ticket": fill.ticket,
-        "at": fill.executed_at,
     }
 
 

@@ -1,5 +1,6 @@
 """Trades found by what others know of them, each locked until the transaction ends."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import bindparam, select, text
@@ -7,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.tables import trade_ledger
 from db.trades import Trade, trade_of
-from domain.errors import TradeNotFound
 
-# The function runs behind the lock of the row, so the queue and the totals are taken in the order of all.
+# The function runs behind the lock of each row, and the rows come by account, so that all take queues and totals
+# in the same order.
 _LOCK_TO_RESERVE = text("""
     SELECT t.*, begin_reserving(t.id, t.account_id, t.user_id, t.state) AS reserved
-    FROM (SELECT * FROM trade_ledger WHERE id = :trade_id FOR UPDATE) t
+    FROM (SELECT * FROM trade_ledger WHERE id = ANY(CAST(:trade_ids AS uuid[]))
+          ORDER BY account_id, id FOR UPDATE) t
 """)
 _LOCK_BY_MAGIC = (
     select(trade_ledger)
@@ -35,12 +37,15 @@ _LOCK_MAKERS = text("""
 """)
 
 
-async def lock_to_reserve(connection: AsyncConnection, trade_id: UUID) -> tuple[Trade, bool]:
-    """Lock the trade and, while it is pending, all that its reservation adds to; whether it has one already."""
-    row = (await connection.execute(_LOCK_TO_RESERVE, {"trade_id": trade_id})).mappings().one_or_none()
-    if row is None:
-        raise TradeNotFound(trade_id)
-    return trade_of(row), bool(row["reserved"])
+async def lock_to_reserve(
+    connection: AsyncConnection, trade_ids: Sequence[UUID]
+) -> dict[UUID, tuple[Trade, bool]]:
+    """Lock the trades and all that reservations of pending ones add to; whether each has a reservation already.
+
+    A trade that is not in the books is not in the answer.
+    """
+    rows = (await connection.execute(_LOCK_TO_RESERVE, {"trade_ids": list(trade_ids)})).mappings()
+    return {row["id"]: (trade_of(row), bool(row["reserved"])) for row in rows}
 
 
 async def find_by_magic(connection: AsyncConnection, account_id: UUID, magic: int) -> Trade | None:

@@ -5,7 +5,7 @@
 3. For good, only whoever has the authority loosens, and only when that is what was asked for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -13,6 +13,7 @@ from enum import StrEnum
 from domain.controls import ControlScope
 from domain.errors import LimitTermRefused, LimitValueRefused, LooseningRefused
 from domain.money import ZERO, Currency
+from domain.reservations import Amounts
 
 LOOSENED_FOR = timedelta(hours=24)
 LOOSENED_FOR_MAX = timedelta(days=30)
@@ -259,6 +260,19 @@ class Usage:
     open_orders: int
     open_positions: int
     messages: int
+
+    def after(self, claim: Amounts, *, new_position: bool) -> "Usage":
+        """What counts once an order that claims this is held beside the rest."""
+        return replace(
+            self,
+            held_loss=self.held_loss + claim.loss,
+            held_notional=self.held_notional + claim.notional,
+            held_margin=self.held_margin + claim.margin,
+            symbol_notional=self.symbol_notional + claim.notional,
+            gross_notional=self.gross_notional + claim.notional,
+            open_orders=self.open_orders + 1,
+            open_positions=self.open_positions + new_position,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

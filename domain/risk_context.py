@@ -1,16 +1,17 @@
 """The facts that the gates decide on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from domain.controls import Control
 from domain.exposure import CurrencyPair
 from domain.instruments import Instrument
-from domain.limits import Limit, Repeats, Usage
+from domain.limits import Limit, LimitName, Repeats, Usage
 from domain.money import Currency
 from domain.orders import Quote
 from domain.positions import Holding, MarginMode
+from domain.reservations import Amounts
 from domain.watch import FindingKind, Pending
 
 
@@ -61,3 +62,13 @@ class RiskContext:
     holding: Holding | None
     partner: Holding | None
     repeats: Repeats
+
+    @property
+    def tells_repeats(self) -> bool:
+        """Whether a limit asks when an order like this one was sent last."""
+        return any(limit.name is LimitName.DUPLICATE_WINDOW and limit.value > 0 for limit in self.limits)
+
+    def after(self, claim: Amounts) -> "RiskContext":
+        """The same facts for the next order of the user in the symbol, once one that claims this is held."""
+        hedging = self.account is not None and self.account.margin_mode is MarginMode.HEDGING
+        return replace(self, usages=tuple(usage.after(claim, new_position=hedging) for usage in self.usages))

@@ -23,6 +23,7 @@ from activities import leases
 from activities.commands import CommandActivities
 from activities.failures import FailureInterceptor
 from activities.feed import FeedActivities
+from activities.reserving import ReservingTogether
 from activities.sender import Sender
 from activities.sends import SenderActivities
 from activities.stops import StopActivities
@@ -207,7 +208,9 @@ async def open_desk(
 
 
 def pipeline_worker(database: Database, client: Client) -> Worker:
-    steps = TradeActivities(database.engine("pipeline"), data_age_max=timedelta(seconds=5), now=now)
+    engine = database.engine("pipeline")
+    reserving = ReservingTogether(engine, data_age_max=timedelta(seconds=5), now=now)
+    steps = TradeActivities(engine, reserving=reserving, now=now)
     return Worker(
         client,
         task_queue=PIPELINE,

@@ -15,8 +15,9 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 with workflow.unsafe.imports_passed_through():
     from activities.commands import CancelOrder, CommandActivities, ModifyOrder
     from activities.commands import CommandAnswer as OrderCommandAnswer
+    from activities.reserving import ReserveTrade
     from activities.sends import SearchTrade, SenderActivities, SubmitTrade
-    from activities.trades import AcceptTrade, DecideTrade, LostSubmit, ReserveTrade, TradeActivities, TradeStep
+    from activities.trades import AcceptTrade, DecideTrade, LostSubmit, TradeActivities, TradeStep
     from domain.commands import Command, CommandEnd
     from domain.errors import CommandConflict, NotCancellable, NotUnresolved
     from domain.orders import OrderState

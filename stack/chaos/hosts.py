@@ -16,6 +16,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.commands import CommandActivities
 from activities.feed import FeedActivities, FollowAccount
+from activities.reserving import Reserving
 from activities.sender import Sender
 from activities.sends import SenderActivities
 from activities.trades import TradeActivities
@@ -73,7 +74,11 @@ class PipelineHost:
         self.process = Process(name=f"pipeline-{number}")
         self.replaced = False
         self.books = world.books("pipeline")
-        steps = TradeActivities(self.books.engine, data_age_max=DATA_AGE_MAX, now=world.clock.now)
+        steps = TradeActivities(
+            self.books.engine,
+            reserving=Reserving(self.books.engine, data_age_max=DATA_AGE_MAX, now=world.clock.now),
+            now=world.clock.now,
+        )
         self.worker = Worker(process=self.process, queue=PIPELINE, activities=named(steps.activities))
         world.temporal.workers.append(self.worker)
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from activities.trades import LostSubmit, ReserveTrade
+from activities.reserving import ReserveTrade
+from activities.trades import LostSubmit
 from db.snapshots import write_quotes
 from db.trades import Trade
 from domain.limits import LimitName

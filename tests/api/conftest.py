@@ -22,6 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.commands import CommandActivities
 from activities.failures import FailureInterceptor
 from activities.feed import FollowAccount
+from activities.reserving import Reserving
 from activities.sender import Sender
 from activities.sends import SenderActivities
 from activities.stops import StopActivities
@@ -147,7 +148,8 @@ async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> Asyn
 async def _pipeline(client: Client, database: Database, broker: InstantBroker) -> AsyncIterator[None]:
     """The workers of the pipeline; workflows that are still open at the end are terminated."""
     engine = database.engine("pipeline")
-    steps = TradeActivities(engine, data_age_max=timedelta(hours=1), now=_now)
+    reserving = Reserving(engine, data_age_max=timedelta(hours=1), now=_now)
+    steps = TradeActivities(engine, reserving=reserving, now=_now)
     sending = await _sender(database, broker)
     submits = SenderActivities(database.engine("broker"), sending, now=_now)
     commands = CommandActivities(database.engine("broker"), sending, data_age_max=timedelta(hours=1), now=_now)

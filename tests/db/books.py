@@ -12,7 +12,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from activities.trades import AcceptTrade, ReserveTrade, TradeActivities, TradeStep
+from activities.reserving import ReserveTrade, Reserving
+from activities.trades import AcceptTrade, TradeActivities, TradeStep
 from db import booking, snapshots, trades
 from db.accounts import Account, read_account
 from db.fills import Orphans
@@ -84,11 +85,11 @@ class Books:
 
     def steps(self, engine: AsyncEngine | None = None) -> TradeActivities:
         """The pipeline's steps, on the clock of these books."""
-        return TradeActivities(
-            engine or self.database.engine("pipeline"),
-            data_age_max=make_context().data_age_max,
-            now=lambda: self.now,
-        )
+        used = engine or self.database.engine("pipeline")
+        return TradeActivities(used, reserving=self.reserving(used), now=lambda: self.now)
+
+    def reserving(self, engine: AsyncEngine, kind: type[Reserving] = Reserving) -> Reserving:
+        return kind(engine, data_age_max=make_context().data_age_max, now=lambda: self.now)
 
     def intent(self, **changes: Any) -> OrderIntent:
         number = next(self._numbers)

@@ -12,7 +12,7 @@ from domain.money import ZERO, Lots
 from domain.orders import OrderState, magic_of
 from tests.db.books import Books, lines_by_owner
 from tests.db.test_booking import balances, exit_of, lines, opening
-from tests.factories import TRADE_ID, lots, make_exit, make_fill
+from tests.factories import NOW, TRADE_ID, lots, make_exit, make_fill
 
 
 async def test_a_changed_record_becomes_a_revision_that_takes_the_old_one_back(books: Books) -> None:
@@ -80,6 +80,15 @@ async def test_an_exit_booked_before_its_opening_is_its_openers_in_the_end(books
     await books.book(opening(opener))
 
     assert lines_by_owner(await lines(books, exit_of(None).ticket)) == {(opener.id, "close"): lots("0.10")}
+    assert await broken_laws(books) == []
+
+
+async def test_an_exit_that_a_stepped_clock_dates_before_its_opening_is_its_openers(books: Books) -> None:
+    opener = await books.accepted()
+    early = exit_of(None, executed_at=NOW - timedelta(hours=1))
+    await books.book(opening(opener), early)
+
+    assert lines_by_owner(await lines(books, early.ticket)) == {(opener.id, "close"): lots("0.10")}
     assert await broken_laws(books) == []
 
 

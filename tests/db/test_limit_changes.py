@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from activities.trades import ReserveTrade
+from activities.reserving import ReserveTrade
 from db import locks
 from db.laws_trades import LIMITS
 from db.limits import LimitScope, change_limit

@@ -39,7 +39,7 @@ async def hold(books: Books, claim: Amounts = CLAIM) -> OrderIntent:
         contract=make_instrument().contract,
     )
     async with books.database.engine("pipeline").begin() as connection:
-        locked, _ = await lock_to_reserve(connection, trade.id)
+        locked, _ = (await lock_to_reserve(connection, [trade.id]))[trade.id]
         await reservations.hold(connection, locked, approved, actor="test")
     return trade.intent
 
@@ -161,7 +161,7 @@ async def test_the_database_holds_the_total_against_the_room_once_more(books: Bo
         room=Room(loss=CLAIM.loss - Decimal("0.01"), notional=None, margin=None),
     )
     async with books.database.engine("pipeline").connect() as connection:
-        locked, _ = await lock_to_reserve(connection, trade.id)
+        locked, _ = (await lock_to_reserve(connection, [trade.id]))[trade.id]
         with pytest.raises(IntegrityError, match="ck_exposure_totals_loss_room"):
             await reservations.hold(connection, locked, approved, actor="test")
     assert await books.rows("SELECT 1 FROM risk_reservations") == []
@@ -179,7 +179,7 @@ async def test_what_is_recovered_is_held_whatever_the_room(books: Books) -> None
         room=Room(loss=Decimal(0), notional=Decimal(0), margin=Decimal(0)),
     )
     async with books.database.engine("pipeline").begin() as connection:
-        locked, _ = await lock_to_reserve(connection, trade.id)
+        locked, _ = (await lock_to_reserve(connection, [trade.id]))[trade.id]
         await reservations.hold(connection, locked, approved, actor="test", recovered=True)
     assert await held_loss(books) == CLAIM.loss
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from activities.trades import ReserveTrade
+from activities.reserving import ReserveTrade
 from db import snapshots
 from db.risk_context import read_risk_context
 from db.trades import Trade
