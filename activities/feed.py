@@ -162,7 +162,7 @@ class FeedActivities:
         await self._write(reading, started_at=started_at)
         await self._follow_orders(stretch, reading, now=now)
         if self._triggers is not None and stretch.due("triggers", now, TRIGGERS_INTERVAL):
-            await self._triggers.watch()
+            await self._triggers.watch(reading.orders)
             stretch.did("triggers", now)
 
     async def _miss(self) -> None:

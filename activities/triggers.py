@@ -1,6 +1,7 @@
 """The triggers of an account, watched from its feed: what trips latches a stop at once, in one transaction."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from activities.sender import Sender
 from activities.units import passing
 from db import accounts, triggers
 from domain.controls import ControlScope
+from domain.orders import BrokerOrder, is_ours
 from domain.stops import StopCause
 from domain.triggers import Tripped
 
@@ -35,14 +37,19 @@ class Triggers:
         self._now = now
         self._read_at = now()
 
-    async def watch(self) -> None:
-        """Look at everything that stops trading by itself, after a reading of the broker."""
+    async def watch(self, orders: Sequence[BrokerOrder]) -> None:
+        """Look at everything that stops trading by itself, after a reading of the broker's working orders."""
+        resting = Counter(order.magic for order in orders if is_ours(order.magic))
         self._read_at = now = self._now()
         try:
             async with self._engine.begin() as connection:
                 await accounts.check_lease(connection, self._sender.lease)
                 found = await triggers.tripped(
-                    connection, self._sender.account, now=now, data_age_max=self._data_age_max
+                    connection,
+                    self._sender.account,
+                    resting=resting,
+                    now=now,
+                    data_age_max=self._data_age_max,
                 )
                 await self._trip(connection, found, now=now)
         except (ArithmeticError, AssertionError, DBAPIError, LookupError, TypeError, ValueError) as error:

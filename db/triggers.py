@@ -1,6 +1,6 @@
 """What the books show of the triggers: losses, sends and fills that do not match, slippage over and over."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -45,6 +45,18 @@ _SURPLUS = text("""
     ORDER BY t.id
 """)
 
+# Orders that rest at the broker under one number of ours, against the sends that were claimed under it.
+_RESTING = text("""
+    SELECT t.client_order_id, o.orders,
+           (SELECT count(*) FROM send_attempts a WHERE a.trade_id = t.id AND a.outcome IS DISTINCT FROM 'not_sent')
+               AS sends
+    FROM unnest(CAST(:magics AS bigint[]), CAST(:counts AS bigint[])) AS o(magic, orders)
+    JOIN trade_ledger t ON t.account_id = :account_id AND t.magic = o.magic
+    WHERE o.orders > (
+        SELECT count(*) FROM send_attempts a WHERE a.trade_id = t.id AND a.outcome IS DISTINCT FROM 'not_sent')
+    ORDER BY t.client_order_id
+""")
+
 _STANDING = text("""
     SELECT count(*) FROM emergency_stops
     WHERE cause = :cause AND scope = :scope AND scope_id = :scope_id AND resumed_at IS NULL
@@ -52,12 +64,17 @@ _STANDING = text("""
 
 
 async def tripped(
-    connection: AsyncConnection, account: Account, *, now: datetime, data_age_max: timedelta
+    connection: AsyncConnection,
+    account: Account,
+    *,
+    resting: Mapping[int, int],
+    now: datetime,
+    data_age_max: timedelta,
 ) -> list[Tripped]:
-    """Every trigger of the account that trips now."""
+    """Every trigger of the account that trips now; `resting` counts working orders at the broker by number."""
     found = [
         *await _losses(connection, account, now=now, data_age_max=data_age_max),
-        *await _surplus(connection, account, now=now),
+        *await _surplus(connection, account, resting=resting, now=now),
         *await _slippage(connection, account, now=now),
     ]
     return [each for each in found if not await stands(connection, each)]
@@ -91,18 +108,26 @@ async def _losses(
     ]
 
 
-async def _surplus(connection: AsyncConnection, account: Account, *, now: datetime) -> list[Tripped]:
+async def _surplus(
+    connection: AsyncConnection, account: Account, *, resting: Mapping[int, int], now: datetime
+) -> list[Tripped]:
+    """Sends equal intents: what the broker has under our numbers, executed or resting, was claimed, each once."""
     place = {"account_id": account.id, "slug": account.slug, "now": now, "window": SURPLUS_WINDOW}
-    rows = (await connection.execute(_SURPLUS, place)).mappings().all()
-    if not rows:
+    executed = (await connection.execute(_SURPLUS, place)).mappings().all()
+    counted = {"account_id": account.id, "magics": list(resting), "counts": list(resting.values())}
+    working = (await connection.execute(_RESTING, counted)).mappings().all() if resting else []
+    if not executed and not working:
         return []
-    told = ", ".join(f"{row['client_order_id']}: {row['orders']} orders for {row['sends']} sends" for row in rows)
+    told = [
+        f"{row['client_order_id']}: {row['orders']} orders for {row['sends']} sends"
+        for row in (*executed, *working)
+    ]
     return [
         Tripped(
             cause=StopCause.SURPLUS_SEND,
             scope=ControlScope.ACCOUNT,
             scope_id=account.slug,
-            reason=f"the broker executed more orders than were sent ({told})",
+            reason=f"the broker has more orders than were sent ({', '.join(told)})",
         )
     ]
 

@@ -17,10 +17,10 @@ from domain.errors import LeaseLost
 from domain.fills import FillKind
 from domain.limits import LimitName
 from domain.money import ZERO, Lots
-from domain.orders import OrderState
+from domain.orders import BrokerOrder, OrderState
 from tests.activities.broker import ScriptedBroker, make_sender, take_lease
 from tests.db.books import Books
-from tests.factories import NOW, lots, make_exit, make_fill, make_position, price
+from tests.factories import NOW, lots, make_exit, make_fill, make_order, make_position, price
 
 PATIENCE = timedelta(seconds=60)
 
@@ -38,8 +38,8 @@ async def watching(books: Books, *, now: Callable[[], datetime] | None = None) -
     )
 
 
-async def watch(books: Books) -> None:
-    await ActivityEnvironment().run((await watching(books)).watch)
+async def watch(books: Books, *orders: BrokerOrder) -> None:
+    await ActivityEnvironment().run((await watching(books)).watch, orders)
 
 
 async def controls(books: Books) -> list[tuple[str, str, str, str]]:
@@ -149,6 +149,15 @@ async def test_more_orders_executed_than_sent_halts_at_once(books: Books) -> Non
     assert await controls(books) == [("account", "demo", "halted", "surplus_send")]
 
 
+async def test_two_orders_that_rest_under_one_number_halt_at_once(books: Books) -> None:
+    magic = (await sent(books)).progress.magic
+    await watch(books, make_order(magic=magic), make_order(magic=5, broker_order_id=7009))
+    assert await controls(books) == []
+
+    await watch(books, make_order(magic=magic), make_order(magic=magic, broker_order_id=7002))
+    assert await controls(books) == [("account", "demo", "halted", "surplus_send")]
+
+
 async def test_slippage_over_and_over_stops_opening(books: Books) -> None:
     for number in range(3):
         await books.run(
@@ -209,7 +218,7 @@ async def test_a_sender_without_its_lease_stops_nothing(books: Books) -> None:
     await books.limit(LimitName.DAILY_LOSS, 100)
     await lose(books, 100)
     with pytest.raises(LeaseLost):
-        await ActivityEnvironment().run(watched.watch)
+        await ActivityEnvironment().run(watched.watch, ())
     assert await controls(books) == []
 
 
@@ -224,5 +233,7 @@ async def test_a_stop_of_a_trigger_is_ended_by_an_admin_and_trips_anew_while_its
     async with books.owner.begin() as connection:
         await stops.resume(connection, ControlScope.ACCOUNT, "demo", actor="test", reason="test")
     async with books.broker.connect() as connection:
-        again = await triggers.tripped(connection, books.account, now=books.now, data_age_max=timedelta(seconds=5))
+        again = await triggers.tripped(
+            connection, books.account, resting={}, now=books.now, data_age_max=timedelta(seconds=5)
+        )
     assert [each.cause for each in again] == ["daily_loss"]
