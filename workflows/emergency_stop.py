@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.trades import TradeActivities, TradeStep
     from domain.orders import OrderState
     from domain.stops import StopPosition, close_key, closing_intent
+    from workflows.children import TradeHandle, start_trade
     from workflows.queues import broker_queue
     from workflows.retries import (
         BOOKS_PATIENT,
@@ -28,10 +29,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.steps import in_books
     from workflows.stop_messages import StopEnd, StopInput
-    from workflows.trade import TradeWorkflow
-    from workflows.trade_messages import TradeAck, TradeInput, start_options, trade_id
+    from workflows.trade_messages import TradeAck, TradeInput, trade_id
 
-Close = workflow.ChildWorkflowHandle[TradeWorkflow, TradeAck]
 Key = tuple[str, int]
 
 
@@ -42,7 +41,7 @@ class EmergencyStopWorkflow:
         self._stop = stop.stop
         self._round = stop.round
         self._cancelled = list(stop.cancelled)
-        self._running: dict[Key, Close] = {}
+        self._running: dict[Key, TradeHandle] = {}
         self._refused: dict[Key, str] = {}
 
     @workflow.run
@@ -130,24 +129,12 @@ class EmergencyStopWorkflow:
             now=workflow.now(),
         )
         trade = TradeInput(intent=intent, account_slug=position.account_slug)
-        options = start_options(trade)
         try:
-            self._running[_key(position)] = await workflow.start_child_workflow(
-                TradeWorkflow.run,
-                trade,
-                id=options["id"],
-                task_queue=options["task_queue"],
-                static_summary=options["static_summary"],
-                search_attributes=options["search_attributes"],
-                id_reuse_policy=options["id_reuse_policy"],
-                # Whatever becomes of the stop, a close that was sent is carried to its end.
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-            )
+            self._running[_key(position)] = await start_trade(trade)
         except WorkflowAlreadyStartedError:
             workflow.logger.warning("close %s was begun by an earlier run", order_id)
 
-    async def _note_end(self, key: Key, close: Close) -> None:
+    async def _note_end(self, key: Key, close: TradeHandle) -> None:
         """Keep why a close did not fill, for the certificate."""
         if close.exception() is not None:
             self._refused[key] = f"#{key[1]}: {close.exception()}"

@@ -12,11 +12,11 @@ from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError, is
 with workflow.unsafe.imports_passed_through():
     from activities.feed import FeedActivities, FollowAccount
     from domain.reversals import DEADLINE_PASSED, OPENING_ID_TAKEN, refusal_to_open
+    from workflows.children import start_trade
     from workflows.queues import broker_queue
     from workflows.retries import BROKER_REPEATABLE, at_broker
     from workflows.reversal_messages import ReversalAck, ReversalInput
-    from workflows.trade import TradeWorkflow
-    from workflows.trade_messages import TradeAck, TradeInput, start_options
+    from workflows.trade_messages import TradeAck, TradeInput
 
 _START_MARGIN = timedelta(seconds=1)
 _LEAST_TIMER = timedelta(milliseconds=1)
@@ -52,7 +52,7 @@ class ReversalWorkflow:
     async def _close(self, closing: TradeInput) -> str | None:
         """Close the position; why the other side is not to be opened, None if it is."""
         try:
-            trade = await self._start(closing)
+            trade = await start_trade(closing)
         except WorkflowAlreadyStartedError:
             return CLOSING_ID_TAKEN
         try:
@@ -89,21 +89,7 @@ class ReversalWorkflow:
             return DEADLINE_PASSED
         try:
             # It goes on without us, so its end is not waited for.
-            _ = await self._start(opening)
+            _ = await start_trade(opening)
         except WorkflowAlreadyStartedError:
             return OPENING_ID_TAKEN
         return None
-
-    async def _start(self, trade: TradeInput) -> "workflow.ChildWorkflowHandle[TradeWorkflow, TradeAck]":
-        options = start_options(trade)
-        return await workflow.start_child_workflow(
-            TradeWorkflow.run,
-            trade,
-            id=options["id"],
-            task_queue=options["task_queue"],
-            static_summary=options["static_summary"],
-            search_attributes=options["search_attributes"],
-            id_reuse_policy=options["id_reuse_policy"],
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
-        )
