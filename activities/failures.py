@@ -28,6 +28,7 @@ from domain.errors import (
     ReservationConflict,
     StopConflict,
     StopNotFound,
+    StopPlaceUnknown,
     TradeNotFound,
 )
 
@@ -55,6 +56,7 @@ REPEAT_HELPS: dict[type[PipelineError], bool] = {
     ReservationConflict: False,
     StopConflict: False,
     StopNotFound: False,
+    StopPlaceUnknown: False,
     TradeNotFound: False,
 }
 

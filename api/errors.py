@@ -70,6 +70,7 @@ PIPELINE_PROBLEMS: dict[type[errors.PipelineError], tuple[int, Retry]] = {
     errors.NotUnresolved: (409, Retry.SAFE),
     errors.StopNotFound: (404, Retry.SAFE),
     errors.StopConflict: (409, Retry.SAFE),
+    errors.StopPlaceUnknown: (422, Retry.SAFE),
     errors.NotStopped: (409, Retry.SAFE),
     errors.CauseRemains: (409, Retry.SAFE),
     errors.OrderTaken: (409, Retry.SAFE),

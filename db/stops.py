@@ -18,7 +18,7 @@ from db.journal import raise_alert, record
 from db.jsons import plain
 from db.tables import account_users, broker_accounts, emergency_stops
 from domain.controls import ControlScope, ControlState
-from domain.errors import NotStopped, StopConflict, StopNotFound
+from domain.errors import NotStopped, StopConflict, StopNotFound, StopPlaceUnknown
 from domain.stops import Stop, StopCause
 
 _LOCK_ALL = text("SELECT 1 FROM trading_control WHERE scope = 'all' FOR UPDATE")
@@ -54,6 +54,15 @@ _CLOSES = text("""
 """)
 
 
+# A stop that covers nothing, by a slip of the pen, is worse than none.
+_PLACES = {
+    ControlScope.ALL: text("SELECT CAST(:scope_id AS text) = ''"),
+    ControlScope.ACCOUNT: text("SELECT EXISTS (SELECT FROM broker_accounts WHERE slug = :scope_id)"),
+    ControlScope.USER: text("SELECT EXISTS (SELECT FROM users WHERE CAST(id AS text) = :scope_id)"),
+    ControlScope.SYMBOL: text("SELECT EXISTS (SELECT FROM instruments WHERE symbol = :scope_id)"),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class StopProgress:
     """How far a stop has come; the certificate says the rest."""
@@ -70,9 +79,12 @@ class StopProgress:
 async def latch(connection: AsyncConnection, stop: Stop) -> StopProgress:
     """Commit the stop; once per id, and whatever is being claimed at this moment is claimed before it.
 
-    Raises StopConflict if the id is another stop's.
+    Raises StopConflict if the id is another stop's, and StopPlaceUnknown if what is to be stopped does not exist.
     """
     await connection.execute(_LOCK_ALL)
+    known = await connection.scalar(_PLACES[stop.scope], {"scope_id": stop.scope_id})
+    if not known:
+        raise StopPlaceUnknown(stop.scope, stop.scope_id)
     asked = {
         "scope": stop.scope,
         "scope_id": stop.scope_id,
@@ -107,8 +119,8 @@ async def latch(connection: AsyncConnection, stop: Stop) -> StopProgress:
             trade_id=None,
         )
     progress = await read_stop(connection, stop.stop_id)
-    known = progress.stop
-    if (known.scope, known.scope_id, known.mode, known.flatten) != (
+    first = progress.stop
+    if (first.scope, first.scope_id, first.mode, first.flatten) != (
         stop.scope,
         stop.scope_id,
         stop.mode,

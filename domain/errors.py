@@ -17,6 +17,7 @@ PipelineError
 ├── ContractsUnchanged       a person accepted a change of a contract that nobody waits for
 ├── StopNotFound
 ├── StopConflict             the id of a stop is taken by another one
+├── StopPlaceUnknown         a stop was asked for what does not exist; nothing was stopped
 ├── NotStopped               trading is open there already
 ├── CauseRemains             trading is opened again only when what stopped it is over
 ├── LimitValueRefused        the limit cannot have the value
@@ -138,6 +139,13 @@ class StopConflict(PipelineError):
 
     def __init__(self, stop_id: UUID) -> None:
         super().__init__(f"the key was used for another stop, {stop_id}; that one stands, nothing was changed")
+
+
+class StopPlaceUnknown(PipelineError):
+    code = "stop_place_unknown"
+
+    def __init__(self, scope: str, scope_id: str) -> None:
+        super().__init__(f"there is no {scope} {scope_id!r}, so nothing was stopped; stop everything if in doubt")
 
 
 class NotStopped(PipelineError):

@@ -27,11 +27,13 @@ with workflow.unsafe.imports_passed_through():
         SWEEP_START,
         at_broker,
     )
-    from workflows.steps import in_books
+    from workflows.steps import in_books, root, was_started
     from workflows.stop_messages import StopEnd, StopInput
     from workflows.trade_messages import TradeAck, TradeInput, trade_id
 
 Key = tuple[str, int]
+
+NO_SENDER = "no sender takes its work"
 
 
 @workflow.defn
@@ -43,6 +45,7 @@ class EmergencyStopWorkflow:
         self._cancelled = list(stop.cancelled)
         self._running: dict[Key, TradeHandle] = {}
         self._refused: dict[Key, str] = {}
+        self._silent: dict[str, str] = {}
 
     @workflow.run
     async def run(self, stop: StopInput) -> StopEnd:
@@ -67,7 +70,7 @@ class EmergencyStopWorkflow:
         positions = [position for each in swept.values() for position in each.positions]
         remaining = [_position(position) for position in positions]
         remaining += [order for each in swept.values() for order in each.orders if self._stop.cancel_orders]
-        remaining += [f"account {slug}: no sender answers for it" for slug in accounts if slug not in swept]
+        remaining += [f"account {slug}: {self._silent[slug]}" for slug in accounts if slug not in swept]
         still_open = {_key(position) for position in positions}
         certify = CertifyStop(
             stop=self._stop,
@@ -97,7 +100,8 @@ class EmergencyStopWorkflow:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            workflow.logger.warning("account %s could not be swept: %s", slug, error.cause)
+            # Whatever it is, the next round tries again, and until then the certificate says so.
+            self._silent[slug] = f"no answer from its sender: {root(error)}" if was_started(error) else NO_SENDER
             return None
         self._cancelled += swept.cancelled
         return swept

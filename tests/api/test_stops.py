@@ -151,6 +151,15 @@ async def test_a_stop_that_makes_no_sense_names_the_field(api: Api, body: dict[s
     assert told in answer.text
 
 
+@pytest.mark.parametrize(("scope", "scope_id"), [("account", "dmeo"), ("user", "trader"), ("symbol", "EURUSDX")])
+async def test_a_stop_of_what_does_not_exist_says_that_nothing_was_stopped(
+    api: Api, scope: str, scope_id: str
+) -> None:
+    answer = await stop(api, "risk", f"stop-slip-{scope}", scope=scope, scope_id=scope_id)
+    assert (answer.status_code, answer.json()["code"]) == (422, "stop_place_unknown")
+    assert scope_id in answer.json()["detail"]
+
+
 async def test_a_stop_needs_a_key(api: Api) -> None:
     answer = await api.call("risk", "POST", "/api/system/emergency-stop", json={"reason": "no key"})
     assert answer.status_code == 400

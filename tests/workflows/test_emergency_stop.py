@@ -104,12 +104,16 @@ async def test_a_stop_while_50_trades_are_in_flight_lets_no_send_behind_it(desk:
         at=latched_at,
     )
     assert late == 0
-    # From the terminal's own log: once in force, nothing but the stop's own reached it.
+    # From the terminal's own log: once in force, nothing reached it but the stop's own, and what the stop had named.
     assert progress.in_force_at is not None
     own = {row["magic"] for row in await desk.rows("SELECT magic FROM trade_ledger WHERE stop_id IS NOT NULL")}
     clock = ServerClock(ZONE)
     behind = [send for send in desk.control.books().sends if clock.to_utc(send.time_msc) > progress.in_force_at]
-    assert {send.magic for send in behind} <= own
+    named = {send["trade_id"] for send in progress.certificate["in_flight"]}
+    by_name = {
+        row["magic"] for row in await desk.rows("SELECT id, magic FROM trade_ledger") if str(row["id"]) in named
+    }
+    assert {send.magic for send in behind} <= own | by_name
     # The certificate agrees with the broker's books.
     assert desk.control.books().positions == ()
     states = {
