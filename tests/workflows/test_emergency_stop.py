@@ -104,7 +104,7 @@ async def test_a_stop_while_50_trades_are_in_flight_lets_no_send_behind_it(desk:
         at=latched_at,
     )
     assert late == 0
-    # From the terminal's own log: once in force, nothing reached it but the stop's own, and what the stop had named.
+    # From the terminal's own log: once in force, nothing reached it but the stop's own and what the stop named.
     assert progress.in_force_at is not None
     own = {row["magic"] for row in await desk.rows("SELECT magic FROM trade_ledger WHERE stop_id IS NOT NULL")}
     clock = ServerClock(ZONE)
