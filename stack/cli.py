@@ -7,9 +7,11 @@ import typer
 from settings import SettingsError
 from stack import (
     contract_commands,
+    drill_commands,
     limit_commands,
     preflight_commands,
     sim_commands,
+    stop_commands,
     trading_commands,
     verification,
 )
@@ -27,6 +29,8 @@ app.add_typer(verification.app)
 app.add_typer(preflight_commands.app)
 app.add_typer(contract_commands.app, name="contracts")
 app.add_typer(limit_commands.app, name="limits")
+app.add_typer(stop_commands.app)
+app.add_typer(drill_commands.app)
 app.add_typer(sim_commands.app, name="sim")
 if sys.platform != "win32":
     # The embedded stack needs what Windows lacks; what speaks to a terminal or to books works there too.

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
 
@@ -17,10 +15,9 @@ from brokers.mt5.preflight.report import Card, Check, Verdict
 from brokers.mt5.preflight.run import Report, Wish, fly
 from brokers.mt5.preflight.terminal import Pace, TerminalServed, Way
 from settings import BrokerSettings, TerminalKind
-from stack.demo_account import ACCOUNT, TERMINAL_LOGIN, TERMINAL_SERVER, TERMINAL_ZONE
+from stack.broker_settings import broker_settings
 from stack.errors import StackError
 from stack.options import StateDirOption, state_folder
-from stack.secret_files import SecretFiles
 
 NAME_WIDTH = 22
 MEND_INDENT = " " * 12
@@ -40,7 +37,7 @@ def preflight(
     state_dir: StateDirOption = None,
 ) -> None:
     """Check the account of the environment; trades the least volume on a demo account, nothing on any other."""
-    settings = _settings(state_dir)
+    settings = broker_settings(state_folder(state_dir))
     wish = Wish(symbol=symbol, read_only=read_only, tick_patience=timedelta(seconds=tick_seconds))
     pace = Pace(now=lambda: datetime.now(UTC), monotonic=monotonic)
     try:
@@ -56,32 +53,6 @@ def preflight(
         typer.echo(_card(report.card))
     if report.card.failed:
         raise typer.Exit(1)
-
-
-def _settings(state_dir: Path | None) -> BrokerSettings:
-    """Those of the worker's environment, else those of the running stack's worker."""
-    environ = os.environ
-    if environ.get("MT5_LOGIN") or environ.get("MT5_LOGIN_FILE"):
-        return BrokerSettings.from_environ(environ)
-    state = state_folder(state_dir)
-    running = state.running()
-    if running is None:
-        raise StackError(
-            f"MT5_LOGIN is not set, and no stack runs on {state.root}; set the variables of the broker worker"
-        )
-    return BrokerSettings.from_environ(
-        {
-            "DATABASE_URL_FILE": running.urls.database_owner_file,
-            "BROKER_ACCOUNT": ACCOUNT,
-            "MT5_TERMINAL": TerminalKind.SIMULATED,
-            "MT5_PATH": f"127.0.0.1:{running.ports['the simulated terminal']}",
-            "MT5_LOGIN": str(TERMINAL_LOGIN),
-            "MT5_SERVER": TERMINAL_SERVER,
-            "MT5_SERVER_ZONE": TERMINAL_ZONE,
-            "MT5_PASSWORD_FILE": str(SecretFiles(state.secrets).path("terminal_password")),
-            "STATE_DIR": str(state.root),
-        }
-    )
 
 
 def _way(settings: BrokerSettings) -> Way:
