@@ -124,9 +124,8 @@ async def test_at_the_terminal_itself_what_is_ours_ends_and_what_is_not_is_named
                 "MT5_SERVER_ZONE": str(ZONE),
                 "STATE_DIR": str(tmp_path),
             }
-            ours_alone = await nexus(
-                "stop", "--terminal", "--flatten", "--reason", "books are gone", **environment
-            )
+            flatten = ("stop", "--terminal", "--flatten")
+            ours_alone = await nexus(*flatten, "--reason", "books are gone", **environment)
             assert (ours_alone.exit_code, len(control.books().positions)) == (0, 1)
             assert f"left alone: position {by_hand}" in ours_alone.output
             assert "the latch is NOT set" in ours_alone.output
