@@ -98,7 +98,9 @@ def standings(context: RiskContext, claim: Amounts | None) -> Iterator[Standing]
 def room_of(context: RiskContext, account: AccountState) -> Room:
     """How much the user's reservations may hold in all, so that no limit of user or account is overstepped."""
     held = {usage.scope: usage for usage in context.usages}
-    mine, whole = held[ControlScope.USER], held[ControlScope.ACCOUNT]
+    mine, whole = held.get(ControlScope.USER), held.get(ControlScope.ACCOUNT)
+    if mine is None or whole is None:
+        return Room(loss=None, notional=None, margin=None)
 
     def least(names: tuple[LimitName, ...], own: Callable[[Usage], Decimal]) -> Decimal | None:
         rooms = [
