@@ -113,7 +113,8 @@ _FACTS = text("""
                     AND t.position_id IS NULL
                     AND (t.price, t.stop_limit_price, t.stop_loss, t.take_profit)
                         IS NOT DISTINCT FROM (:price, :stop_limit_price, :stop_loss, :take_profit)
-                    AND EXISTS (SELECT FROM risk_reservations r WHERE r.trade_id = t.id)) r),
+                    AND t.state <> 'denied' AND (t.state <> 'pending'
+                        OR EXISTS (SELECT FROM risk_reservations r WHERE r.trade_id = t.id))) r),
         'rolling', (SELECT coalesce(json_agg(d), '[]') FROM (
                         SELECT t.user_id, sum(x.profit + x.commission + x.swap + x.fee) AS amount
                         FROM fills f
