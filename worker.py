@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -42,6 +42,7 @@ from db.engine import make_engine
 from db.instruments import bound_slippage
 from db.stops import unfinished
 from domain.errors import BrokerMismatch, PipelineError
+from domain.stops import Stop
 from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.feed import FeedInput, FeedWorkflow
@@ -57,6 +58,8 @@ DRAIN_MARGIN = timedelta(seconds=5)
 # How soon a stop that nobody carries on is begun.
 KEEP_STOPS_SECONDS = 1.0
 SWEEP_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
 
 
 def now() -> datetime:
@@ -103,16 +106,22 @@ async def keep_stops(engine: AsyncEngine, client: Client) -> None:
         try:
             async with engine.connect() as connection:
                 waiting = await unfinished(connection)
-            for progress in waiting:
-                await client.start_workflow(
-                    EmergencyStopWorkflow.run, StopInput(stop=progress.stop), **stop_options(progress.stop)
-                )
-        except WorkflowAlreadyStartedError:
-            # It has ended in its own time, and the books will say so at the next look.
-            logging.getLogger(__name__).debug("a stop has ended meanwhile")
-        except (DBAPIError, OSError, RPCError) as error:
-            logging.getLogger(__name__).warning("the stops could not be looked after: %s", error)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("the stops could not be read: %s", error)
+            waiting = ()
+        for progress in waiting:
+            await _carry_on(client, progress.stop)
         await asyncio.sleep(KEEP_STOPS_SECONDS)
+
+
+async def _carry_on(client: Client, stop: Stop) -> None:
+    try:
+        await client.start_workflow(EmergencyStopWorkflow.run, StopInput(stop=stop), **stop_options(stop))
+    except WorkflowAlreadyStartedError:
+        # It has ended in its own time, and the books will say so at the next look.
+        log.debug("stop %s has ended meanwhile", stop.stop_id)
+    except RPCError as error:
+        log.warning("stop %s could not be carried on: %s", stop.stop_id, error)
 
 
 async def keep_sweeping(sweeper: ReservationSweeper) -> None:
@@ -120,8 +129,8 @@ async def keep_sweeping(sweeper: ReservationSweeper) -> None:
     while True:
         try:
             await sweeper.sweep()
-        except (DBAPIError, OSError, RPCError) as error:
-            logging.getLogger(__name__).warning("the reservations could not be looked after: %s", error)
+        except (SQLAlchemyError, OSError, RPCError, PipelineError) as error:
+            log.warning("the reservations could not be looked after: %s", error)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -45,12 +45,12 @@ class ReservationSweeper:
         expired = 0
         for candidate in waiting:
             status = await self._status(candidate)
-            if status is None or status in _GONE:
+            if status in _GONE:
                 async with self._engine.begin() as connection:
                     await abandoned.expire(connection, candidate.trade_id, actor=ACTOR)
                 expired += 1
                 log.warning("the reservation of trade %s has expired", candidate.trade_id)
-            elif status is WorkflowExecutionStatus.COMPLETED:
+            elif status is None or status is WorkflowExecutionStatus.COMPLETED:
                 await self._alert_put_back(candidate)
         return expired
 
@@ -72,7 +72,7 @@ class ReservationSweeper:
                 key=f"put_back:{candidate.trade_id}",
                 severity="critical",
                 summary=f"trade {candidate.trade_id} is pending here and its workflow {candidate.workflow_id} has "
-                "ended: the books were put back; reset the workflow, and it finds out what became of the order",
+                "ended or is not known: books or Temporal were put back; look at the broker what became of it",
                 account_id=None,
                 trade_id=candidate.trade_id,
             )

@@ -124,7 +124,7 @@ class ReservingTogether(Reserving):
         return True
 
 
-Shared = tuple[UUID, UUID, str]
+Shared = tuple[object, ...]
 
 
 @dataclass(kw_only=True)
@@ -171,7 +171,11 @@ class _Judging:
 
 
 def _shared(intent: OrderIntent) -> Shared:
-    return intent.account_id, intent.user_id, intent.symbol
+    """What orders have in common that are judged by the same facts: all that is asked for, and by whom."""
+    return (
+        *(intent.account_id, intent.user_id, intent.symbol, intent.side, intent.order_type, intent.volume),
+        *(intent.price, intent.stop_limit_price, intent.stop_loss, intent.take_profit),
+    )
 
 
 def _shares_facts(intent: OrderIntent, context: RiskContext) -> bool:

@@ -25,6 +25,7 @@ from db import accounts, attempts, controls, locks, reservations, trades
 from db.attempts import Attempt
 from db.fill_queries import count_tickets
 from db.jsons import plain
+from db.stops import read_stop
 from db.trades import Trade
 from domain.attempts import AttemptOutcome
 from domain.errors import LeaseLost
@@ -144,6 +145,8 @@ class SenderActivities:
         ):
             if control.blocks(reducing=intent.reducing, stopping=intent.stopping):
                 return NotSent(reason=f"trading_{control.state}", detail={"reason": control.reason})
+        if intent.stop_id is not None and (await read_stop(connection, intent.stop_id)).resumed_at is not None:
+            return NotSent(reason="stop_over", detail={"reason": "trading was opened again meanwhile"})
         try:
             await accounts.check_lease(connection, self._sender.lease)
         except LeaseLost as lost:

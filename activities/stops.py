@@ -28,9 +28,14 @@ class LatchStop:
 
 @dataclass(frozen=True, kw_only=True)
 class Latched:
-    """The accounts on which the stop may have something to do."""
+    """The accounts on which the stop may have something to do, and how many rounds it has had.
+
+    `over` says that a person has opened trading again, so nothing is done any more.
+    """
 
     accounts: tuple[str, ...]
+    round: int
+    over: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +78,18 @@ class StopActivities:
     @property
     def activities(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.latch_stop, self.await_force, self.certify_stop]
+        return [self.latch_stop, self.await_force, self.look_in_flight, self.certify_stop]
 
     @activity.defn(name="latch_stop")
     async def latch_stop(self, step: LatchStop) -> Latched:
         """Latch the stop unless whoever asked for it has, and say where it works."""
         async with self._engine.begin() as connection:
-            await stops.latch(connection, step.stop)
-            return Latched(accounts=await stops.accounts_of(connection, step.stop))
+            progress = await stops.latch(connection, step.stop)
+            return Latched(
+                accounts=await stops.accounts_of(connection, step.stop),
+                round=int(progress.certificate.get("round", 0)),
+                over=progress.resumed_at is not None,
+            )
 
     @activity.defn(name="await_force")
     async def await_force(self, step: AwaitForce) -> Force:
@@ -88,6 +97,8 @@ class StopActivities:
         async with heartbeating():
             unanswered = await self._until_landed(step.stop)
         async with self._engine.begin() as connection:
+            # Books that were put back have forgotten the latch; whoever carries the stop on sets it again.
+            await stops.latch(connection, step.stop)
             in_flight = await stops.in_flight(connection, step.stop)
             progress = await stops.reach(
                 connection, step.stop, "in_force_at", certificate={"in_flight": in_flight}
@@ -100,9 +111,11 @@ class StopActivities:
         """Write down what was done and what the broker shows; the certificate grows until the stop has ended."""
         stop = step.stop
         async with self._engine.begin() as connection:
-            # A send that may still execute could open a position behind our back: until its end nothing is flat.
+            await stops.latch(connection, stop)
+            # What may still execute could open a position behind our back: until its end nothing is flat.
             flying = [f"in flight: {_send(row)}" for row in await stops.in_flight(connection, stop)]
-            remaining = [*step.remaining, *flying]
+            flying += [f"may still fill: {_send(row)}" for row in await stops.open_trades(connection, stop)]
+            remaining = [*step.remaining, *(flying if stop.flatten or stop.cancel_orders else ())]
             flat = stop.flatten and not remaining
             closes = await stops.closes_of(connection, stop.stop_id)
             certificate = {
@@ -115,10 +128,16 @@ class StopActivities:
                 "remaining": remaining,
                 "refused": list(step.refused),
             }
-            ended = flat or not stop.flatten
+            ended = not remaining
             instants = [*(["flat_at"] if flat else []), *(["ended_at"] if ended else [])]
             progress = await stops.reach(connection, stop, *instants, certificate=certificate)
         return Certified(flat=flat, ended=ended or progress.resumed_at is not None, told=_told(progress))
+
+    @activity.defn(name="look_in_flight")
+    async def look_in_flight(self, step: AwaitForce) -> Force:
+        """The sends without a proven outcome at this moment: what a sweep from now on may not see."""
+        async with self._engine.connect() as connection:
+            return Force(named=tuple(_send(row) for row in await stops.in_flight(connection, step.stop)))
 
     async def _until_landed(self, stop: Stop) -> bool:
         """Whether something still has no answer when patience ends."""

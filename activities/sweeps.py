@@ -13,11 +13,13 @@ from temporalio import activity
 
 from activities.heartbeats import heartbeating
 from activities.sender import Sender
-from brokers.protocol import CommandDone, CommandOutcome
+from brokers.protocol import CommandDone, CommandOutcome, MarketReading
 from db import accounts
 from db.journal import record
 from db.owners import Owners, read_owners
-from domain.orders import BrokerOrder
+from db.stops import read_stop
+from domain.errors import BrokerUnavailable
+from domain.orders import BrokerOrder, is_ours
 from domain.positions import BrokerPosition
 from domain.stops import Stop, StopPosition
 
@@ -34,12 +36,17 @@ class Swept:
 
     `positions` are those that the stop covers, `orders` the working orders that it covers and could not cancel,
     each with the reason; `cancelled` those that it did, and `left` what is there and not the stop's to touch.
+    `over` says that trading was opened again, so that nothing was looked at.
     """
 
     positions: tuple[StopPosition, ...]
     orders: tuple[str, ...]
     cancelled: tuple[str, ...]
     left: tuple[str, ...]
+    over: bool = False
+
+
+NOTHING = Swept(positions=(), orders=(), cancelled=(), left=(), over=True)
 
 
 class SweepActivities:
@@ -57,9 +64,10 @@ class SweepActivities:
         """Cancel what the stop covers, then say what the broker shows."""
         assert step.account_slug == self._sender.account.slug, "a sweep is made by the account's own sender"
         async with heartbeating():
+            if await self._is_over(step.stop):
+                return NOTHING
             cancelled, refused = await self._cancel_orders(step.stop)
-            now = await self._sender.broker.read_account()
-            reading = await self._sender.broker.read_market((), deals_since=now.read_at)
+            reading = await self._read()
             owners = await self._owners()
             positions, left = self._positions(step.stop, reading.positions, owners)
             covered, foreign = self._split_orders(step.stop, reading.orders, owners)
@@ -77,8 +85,7 @@ class SweepActivities:
     async def _cancel_orders(self, stop: Stop) -> tuple[tuple[str, ...], dict[int, str]]:
         if not stop.cancel_orders:
             return (), {}
-        now = await self._sender.broker.read_account()
-        reading = await self._sender.broker.read_market((), deals_since=now.read_at)
+        reading = await self._read()
         covered, _ = self._split_orders(stop, reading.orders, await self._owners())
         cancelled: list[str] = []
         refused: dict[int, str] = {}
@@ -104,6 +111,18 @@ class SweepActivities:
                 account_id=self._sender.account.id,
             )
 
+    async def _is_over(self, stop: Stop) -> bool:
+        async with self._engine.connect() as connection:
+            return (await read_stop(connection, stop.stop_id)).resumed_at is not None
+
+    async def _read(self) -> MarketReading:
+        """What the broker shows; a terminal without a link shows what it remembers, which is nothing to go by."""
+        before = await self._sender.broker.read_account()
+        reading = await self._sender.broker.read_market((), deals_since=before.read_at)
+        if not (before.permissions.connected and reading.account.permissions.connected):
+            raise BrokerUnavailable("the terminal has no link to the broker")
+        return reading
+
     async def _owners(self) -> Owners:
         async with self._engine.connect() as connection:
             return await read_owners(connection, self._sender.account.id)
@@ -119,7 +138,8 @@ class SweepActivities:
             if not self._covers(stop, owner, position.symbol):
                 continue
             closer = owner or owners.anybody
-            if (owner is None and not stop.include_external) or closer is None:
+            foreign = owner is None and not is_ours(position.magic)
+            if (foreign and not stop.include_external) or closer is None:
                 whose = "opened by no order of ours" if closer is not None else "nobody here may close it"
                 left.append(
                     f"{position.side} {position.volume} {position.symbol} #{position.position_id}, {whose}"
@@ -148,7 +168,8 @@ class SweepActivities:
         for order in orders:
             owner = owners.of_magic(order.magic)
             if self._covers(stop, owner, order.symbol):
-                (covered if owner is not None or stop.include_external else foreign).append(order)
+                ours = owner is not None or is_ours(order.magic)
+                (covered if ours or stop.include_external else foreign).append(order)
         return covered, foreign
 
     def _covers(self, stop: Stop, owner: UUID | None, symbol: str) -> bool:

@@ -120,7 +120,9 @@ async def emergency_stop(
     key = one_key(body.client_order_id, idempotency_key)
     stop = _stop(body, user, stop_id=uuid5(user.id, f"stop:{key}"))
     progress = await connected.books.change(lambda connection: stops.latch(connection, stop))
-    carried_on = await _carry_on(connected, progress.stop)
+    if progress.resumed_at is not None:
+        raise Problem(409, "stop_over", f"stop {stop.stop_id} of this key is over; stop again under a new key")
+    carried_on = progress.ended_at is not None or await _carry_on(connected, progress.stop)
     if carried_on:
         progress = await _until_done(connected, progress, wait_seconds=body.wait_ms / 1000)
     return _view(connected, progress, carried_on=carried_on)

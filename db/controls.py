@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.controls import Control, ControlScope, ControlState
 
+_BEHIND_THE_LATCH = text("SELECT 1 FROM trading_control WHERE scope = 'all' FOR SHARE")
+
 _IN_FORCE = text("""
     SELECT scope, scope_id, state, reason FROM trading_control
     WHERE (scope, scope_id) IN (('all', ''), ('account', :account_slug), ('user', :user_id), ('symbol', :symbol))
@@ -22,6 +24,9 @@ async def read_controls(
     connection: AsyncConnection, *, account_slug: str, user_id: UUID, symbol: str
 ) -> tuple[Control, ...]:
     """The controls in force for an order, locked against change until the transaction ends."""
+    # In a statement of its own: one that waited for a latch goes on with what it saw before, and would miss a row
+    # that the latch has just made.
+    await connection.execute(_BEHIND_THE_LATCH)
     whose = {"account_slug": account_slug, "user_id": str(user_id), "symbol": symbol}
     return tuple(
         Control(

@@ -39,8 +39,17 @@ _IN_FLIGHT = text("""
     FROM send_attempts a
     JOIN trade_ledger t ON t.id = a.trade_id
     JOIN broker_accounts b ON b.id = t.account_id
-    WHERE (a.outcome IS NULL OR (a.outcome = 'unresolved' AND t.state = 'unresolved')) AND t.stop_id IS NULL
+    WHERE t.state IN ('pending', 'unresolved') AND (a.outcome IS NULL OR a.outcome = 'unresolved')
+        AND t.stop_id IS NULL
     ORDER BY a.claimed_at
+""")
+
+# Accepted, and not at its end by what we know: it may fill yet, though no list of the broker shows it.
+_OPEN_TRADES = text("""
+    SELECT t.id AS trade_id, b.slug AS account, t.user_id, t.symbol, t.side, t.volume, t.state
+    FROM trade_ledger t JOIN broker_accounts b ON b.id = t.account_id
+    WHERE t.closed_at IS NULL AND t.state IN ('working', 'partially_filled') AND t.stop_id IS NULL
+    ORDER BY t.received_at
 """)
 
 _CLOSES = text("""
@@ -120,14 +129,16 @@ async def latch(connection: AsyncConnection, stop: Stop) -> StopProgress:
         )
     progress = await read_stop(connection, stop.stop_id)
     first = progress.stop
-    if (first.scope, first.scope_id, first.mode, first.flatten) != (
-        stop.scope,
-        stop.scope_id,
-        stop.mode,
-        stop.flatten,
-    ):
+    if _asked(first) != _asked(stop):
         raise StopConflict(stop.stop_id)
     return progress
+
+
+def _asked(stop: Stop) -> tuple[object, ...]:
+    return (
+        *(stop.scope, stop.scope_id, stop.mode),
+        *(stop.cancel_orders, stop.flatten, stop.include_external),
+    )
 
 
 async def read_stop(connection: AsyncConnection, stop_id: UUID) -> StopProgress:
@@ -168,6 +179,16 @@ async def accounts_of(connection: AsyncConnection, stop: Stop) -> tuple[str, ...
 async def in_flight(connection: AsyncConnection, stop: Stop) -> list[dict[str, Any]]:
     """The sends that the stop covers and whose outcome is not known: claimed and unanswered, or unresolved."""
     rows = (await connection.execute(_IN_FLIGHT)).mappings()
+    return [
+        plain(dict(row))
+        for row in rows
+        if stop.covers(account_slug=row["account"], user_id=row["user_id"], symbol=row["symbol"])
+    ]
+
+
+async def open_trades(connection: AsyncConnection, stop: Stop) -> list[dict[str, Any]]:
+    """The trades that the stop covers and whose orders may still fill, as far as the books know."""
+    rows = (await connection.execute(_OPEN_TRADES)).mappings()
     return [
         plain(dict(row))
         for row in rows

@@ -9,12 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.tables import trade_ledger
 from db.trades import Trade, trade_of
 
-# The function runs behind the lock of each row, and the rows come by account, so that all take queues and totals
-# in the same order.
+# All rows are locked, by account, before the function takes queues and totals: the sort waits for the last of them.
 _LOCK_TO_RESERVE = text("""
     SELECT t.*, begin_reserving(t.id, t.account_id, t.user_id, t.state) AS reserved
-    FROM (SELECT * FROM trade_ledger WHERE id = ANY(CAST(:trade_ids AS uuid[]))
-          ORDER BY account_id, id FOR UPDATE) t
+    FROM (
+        SELECT * FROM (
+            SELECT * FROM trade_ledger WHERE id = ANY(CAST(:trade_ids AS uuid[]))
+            ORDER BY account_id, id FOR UPDATE
+        ) locked ORDER BY account_id, id OFFSET 0
+    ) t
 """)
 _LOCK_BY_MAGIC = (
     select(trade_ledger)

@@ -28,7 +28,7 @@ _SLIPPED = text("""
          WHERE cause = 'repeated_slippage' AND scope = 'account' AND scope_id = :slug))
 """)
 
-# Orders of one trade that the broker has executed, against the sends that were claimed for it.
+# Orders of one trade that the broker has executed, which is one at most, however many attempts it refused.
 _SURPLUS = text("""
     SELECT t.id, t.client_order_id, count(DISTINCT f.broker_order_id) AS orders,
            (SELECT count(*) FROM send_attempts a WHERE a.trade_id = t.id AND a.outcome IS DISTINCT FROM 'not_sent')
@@ -40,8 +40,8 @@ _SURPLUS = text("""
             (SELECT max(resumed_at) FROM emergency_stops
              WHERE cause = 'surplus_send' AND scope = 'account' AND scope_id = :slug)))
     GROUP BY t.id, t.client_order_id
-    HAVING count(DISTINCT f.broker_order_id) > (
-        SELECT count(*) FROM send_attempts a WHERE a.trade_id = t.id AND a.outcome IS DISTINCT FROM 'not_sent')
+    HAVING count(DISTINCT f.broker_order_id) > least(1, (
+        SELECT count(*) FROM send_attempts a WHERE a.trade_id = t.id AND a.outcome IS DISTINCT FROM 'not_sent'))
     ORDER BY t.id
 """)
 

@@ -50,6 +50,10 @@ class EmergencyStopWorkflow:
     @workflow.run
     async def run(self, stop: StopInput) -> StopEnd:
         latched = await in_books(StopActivities.latch_stop, LatchStop(stop=stop.stop), summary="latch")
+        if latched.over:
+            return StopEnd(flat=False, told="trading was opened again")
+        # Closes go under the number of their round, so a stop that is begun anew goes on where it was.
+        self._round = max(self._round, latched.round)
         waiting: ActivityConfig = {**BOOKS_PATIENT, "summary": "wait for what is in flight"}
         force = await workflow.execute_activity_method(
             StopActivities.await_force, AwaitForce(stop=stop.stop), **waiting
@@ -65,17 +69,23 @@ class EmergencyStopWorkflow:
     async def _sweep_once(self, accounts: tuple[str, ...]) -> Certified:
         """Cancel and close what is there, each account by itself, then certify what the broker shows."""
         self._round += 1
+        # What was in flight before the look may have landed behind it.
+        look = AwaitForce(stop=self._stop)
+        flying = await in_books(StopActivities.look_in_flight, look, summary="what is in flight")
         answers = await asyncio.gather(*(self._work(slug) for slug in accounts))
         swept = {slug: answer for slug, answer in zip(accounts, answers, strict=True) if answer is not None}
         positions = [position for each in swept.values() for position in each.positions]
-        remaining = [_position(position) for position in positions]
-        remaining += [order for each in swept.values() for order in each.orders if self._stop.cancel_orders]
+        flatten = self._stop.flatten
+        told = [_position(position) for position in positions]
+        remaining = [*(told if flatten else ()), *(f"was in flight: {send}" for send in flying.named if flatten)]
+        if flatten or self._stop.cancel_orders:
+            remaining += [order for each in swept.values() for order in each.orders]
         remaining += [f"account {slug}: {self._silent[slug]}" for slug in accounts if slug not in swept]
         still_open = {_key(position) for position in positions}
         certify = CertifyStop(
             stop=self._stop,
             round=self._round,
-            left=tuple(left for each in swept.values() for left in each.left),
+            left=(*(left for each in swept.values() for left in each.left), *(() if flatten else told)),
             remaining=tuple(remaining),
             cancelled=tuple(self._cancelled),
             refused=tuple(told for key, told in self._refused.items() if key in still_open),
@@ -85,7 +95,7 @@ class EmergencyStopWorkflow:
     async def _work(self, slug: str) -> Swept | None:
         """One round on one account: what its broker shows afterwards; None if no sender answers for it."""
         swept = await self._sweep(slug)
-        if swept is None or not self._stop.flatten or not swept.positions:
+        if swept is None or swept.over or not self._stop.flatten or not swept.positions:
             return swept
         await self._close(swept.positions)
         return await self._sweep(slug)

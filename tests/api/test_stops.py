@@ -97,6 +97,8 @@ async def test_what_risk_has_stopped_an_admin_opens_with_a_reason(api: Api) -> N
     assert (opened.status_code, opened.json()["state"], len(opened.json()["stops"])) == (200, "active", 1)
     again = await resume(api, "admin", **place)
     assert (again.status_code, again.json()["code"]) == (409, "not_stopped")
+    repeated = await stop(api, "risk", "stop-6", **GOLD, wait_ms=5_000)
+    assert (repeated.status_code, repeated.json()["code"]) == (409, "stop_over"), "no stop by an old key"
 
 
 async def test_trading_stays_stopped_while_its_cause_lasts(api: Api) -> None:

@@ -13,6 +13,7 @@ from brokers.mt5.clock import ServerClock
 from brokers.simulator.constants import DEAL_ENTRY_OUT
 from brokers.simulator.faults import Delay, Hang
 from brokers.simulator.market import Side as SimulatedSide
+from db import stops
 from domain.controls import ControlScope, ControlState
 from domain.orders import OrderIntent, OrderState, OrderType, Side
 from tests.desk import ZONE, Desk
@@ -203,7 +204,7 @@ async def test_a_stop_without_flatten_ends_once_it_is_in_force(desk: Desk) -> No
     progress = await ended(desk, stop)
 
     assert (progress.flat_at, progress.certificate["closes"]) == (None, [])
-    assert len(progress.certificate["remaining"]) == 1
+    assert (progress.certificate["remaining"], len(progress.certificate["left"])) == ([], 1)
     (position,) = desk.control.books().positions
     close = desk.intent(side=Side.SELL, position_id=position.identifier)
     assert (await desk.execute(close)).state is OrderState.FILLED, "what reduces may leave"
@@ -237,3 +238,40 @@ async def test_a_stop_whose_workflow_is_started_many_times_closes_each_position_
 
     assert await desk.scalar("SELECT count(*) FROM trade_ledger WHERE stop_id IS NOT NULL") == 1
     assert await desk.scalar("SELECT count(*) FROM alerts WHERE kind = 'stop'") == 1
+
+
+@pytest.mark.parametrize("scope", [ControlScope.ACCOUNT, ControlScope.USER, ControlScope.SYMBOL])
+async def test_the_first_stop_of_a_part_lets_no_claim_through_that_waited_for_it(
+    desk: Desk, scope: ControlScope
+) -> None:
+    """The row of the part is made by the latch: a claim that waits behind it must not go by what it saw before."""
+    ids = {ControlScope.SYMBOL: "EURUSD", ControlScope.USER: str(desk.user_id), ControlScope.ACCOUNT: desk.slug}
+    stop = make_stop(scope=scope, scope_id=ids[scope], flatten=False)
+    intent = desk.intent()
+    async with desk.database.engine("api").begin() as connection:
+        await stops.latch(connection, stop)
+        waiting = asyncio.create_task(desk.execute(intent))
+
+        async def claims() -> bool:
+            return bool(await desk.scalar("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+        await until(claims, what="the claim to wait behind the latch")
+
+    assert (await waiting).state is OrderState.DENIED
+    assert await desk.scalar("SELECT count(*) FROM send_attempts") == 0
+
+
+async def test_a_stop_that_was_abandoned_closes_nothing_that_was_opened_since(desk: Desk) -> None:
+    await opened(desk, desk.intent())
+    desk.control.set_symbol("EURUSD", session_open=False)
+    stop = make_stop()
+    await latch(desk, stop)
+    handle = await carry_on(desk, stop)
+    await until(partial(_certified, desk, stop.stop_id), what="a first round")
+    await resume(desk, stop)
+    desk.control.set_symbol("EURUSD", session_open=True)
+
+    await asyncio.wait_for(handle.result(), 20)
+
+    assert len(desk.control.books().positions) == 1
+    assert len((await progress_of(desk, stop.stop_id)).certificate["closes"]) >= 1
