@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.tables import trade_ledger
 from db.trades import Trade, trade_of
 
-# All rows are locked, by account, before the function takes queues and totals: the sort waits for the last of them.
+# All rows are locked, by account, before the function takes queues and totals: the sort waits for the last one.
 _LOCK_TO_RESERVE = text("""
     SELECT t.*, begin_reserving(t.id, t.account_id, t.user_id, t.state) AS reserved
     FROM (
