@@ -21,6 +21,7 @@ from domain.errors import NotCancellable
 from domain.fills import FillSource
 from domain.gates import Denial
 from domain.orders import Changes, OrderState
+from domain.reservations import Amounts
 from domain.resolution import chosen
 from domain.risk import claim_of
 from domain.trades import TradeProgress
@@ -78,8 +79,8 @@ class CommandActivities:
             trade, known = await self._begin(step.command)
             if known is not None:
                 return CommandAnswer(result=known, progress=trade.progress)
-            refusal = await self._more_risk(trade, step.changes)
-            outcome = refusal or await self._sender.broker.modify_order(_order_id(trade), step.changes)
+            held_back = await self._hold_back(step.command, trade, step.changes)
+            outcome = held_back or await self._sender.broker.modify_order(_order_id(trade), step.changes)
             return await self._finish(step.command, trade, outcome, changes=step.changes)
 
     async def _begin(self, command: Command) -> tuple[Trade, CommandResult | None]:
@@ -90,34 +91,36 @@ class CommandActivities:
                 raise NotCancellable(trade.state)
         return trade, known
 
-    async def _more_risk(self, trade: Trade, changes: Changes) -> CommandRefused | None:
+    async def _hold_back(
+        self, command: Command, trade: Trade, changes: Changes
+    ) -> CommandRefused | CommandUnknown | None:
+        """Why the change does not go; what does go is marked in the same transaction, and a stop waits for it."""
         async with self._engine.begin() as connection:
-            for control in await read_controls(
-                connection,
-                account_slug=self._sender.account.slug,
-                user_id=trade.intent.user_id,
-                symbol=trade.intent.symbol,
-            ):
-                if control.blocks(reducing=False):
-                    return CommandRefused(reason=f"trading_{control.state}: {control.reason}", retcode=None)
-            held = await reservations.claimed(connection, trade.id)
-            changed = replace(trade.intent, **_levels(changes))
-            context = await read_risk_context(
-                connection, changed, now=self._now(), data_age_max=self._data_age_max
-            )
+            refusal = await self._refusal(connection, trade, changes)
+            if refusal is None:
+                await commands.mark_sent(connection, command)
+            elif await commands.was_sent(connection, command):
+                reason = f"an earlier try may have reached the broker; now {refusal.reason}"
+                return CommandUnknown(reason=reason, retcode=None)
+            return refusal
+
+    async def _refusal(self, connection: AsyncConnection, trade: Trade, changes: Changes) -> CommandRefused | None:
+        for control in await read_controls(
+            connection,
+            account_slug=self._sender.account.slug,
+            user_id=trade.intent.user_id,
+            symbol=trade.intent.symbol,
+        ):
+            if control.blocks(reducing=False):
+                return CommandRefused(reason=f"trading_{control.state}: {control.reason}", retcode=None)
+        held = await reservations.claimed(connection, trade.id)
+        changed = replace(trade.intent, **_levels(changes))
+        context = await read_risk_context(connection, changed, now=self._now(), data_age_max=self._data_age_max)
         claim = claim_of(changed, context)
         if isinstance(claim, Denial):
             return CommandRefused(reason=f"{claim.code}: {claim.message}", retcode=None)
         assert held is not None, "a working order holds a reservation"
-        wanted = claim.amounts.share(held.volume) if held.volume < claim.amounts.volume else claim.amounts
-        for name, more, reserved in (
-            ("loss", wanted.loss, held.loss),
-            ("value", wanted.notional, held.notional),
-        ):
-            if more > reserved:
-                reason = f"{name} would be {more} against {reserved} reserved; cancel the order and send a new one"
-                return CommandRefused(reason=reason, retcode=None)
-        return None
+        return _more_risk(claim.amounts, held)
 
     async def _finish(
         self, command: Command, trade: Trade, outcome: CommandOutcome, *, changes: Changes | None
@@ -165,6 +168,16 @@ class CommandActivities:
         if order is not None:
             trade = await booking.apply_order(connection, trade, order, actor=actor)
         return trade.progress
+
+
+def _more_risk(claim: Amounts, held: Amounts) -> CommandRefused | None:
+    """Whether the changed order would claim more than is reserved for it."""
+    wanted = claim.share(held.volume) if held.volume < claim.volume else claim
+    for name, more, reserved in (("loss", wanted.loss, held.loss), ("value", wanted.notional, held.notional)):
+        if more > reserved:
+            reason = f"{name} would be {more} against {reserved} reserved; cancel the order and send a new one"
+            return CommandRefused(reason=reason, retcode=None)
+    return None
 
 
 def _order_id(trade: Trade) -> int:

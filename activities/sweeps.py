@@ -3,7 +3,7 @@
 Closes are not made here: each is a trade of its own, with all that guards a send.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,12 @@ from activities.heartbeats import heartbeating
 from activities.sender import Sender
 from brokers.protocol import CommandDone, CommandOutcome, MarketReading
 from db import accounts
+from db.instruments import largest_volumes
 from db.journal import record
 from db.owners import Owners, read_owners
 from db.stops import read_stop
 from domain.errors import BrokerUnavailable
+from domain.money import Lots
 from domain.orders import BrokerOrder, is_ours
 from domain.positions import BrokerPosition
 from domain.stops import Stop, StopPosition
@@ -69,7 +71,7 @@ class SweepActivities:
             cancelled, refused = await self._cancel_orders(step.stop)
             reading = await self._read()
             owners = await self._owners()
-            positions, left = self._positions(step.stop, reading.positions, owners)
+            positions, left = self._positions(step.stop, reading.positions, owners, await self._largest())
             covered, foreign = self._split_orders(step.stop, reading.orders, owners)
             # What became of the cancelled orders comes into the books at the feed's next look.
             self._sender.wake_feed.set()
@@ -127,8 +129,16 @@ class SweepActivities:
         async with self._engine.connect() as connection:
             return await read_owners(connection, self._sender.account.id)
 
+    async def _largest(self) -> Mapping[str, Lots]:
+        async with self._engine.connect() as connection:
+            return await largest_volumes(connection, self._sender.account.id)
+
     def _positions(
-        self, stop: Stop, positions: tuple[BrokerPosition, ...], owners: Owners
+        self,
+        stop: Stop,
+        positions: tuple[BrokerPosition, ...],
+        owners: Owners,
+        largest: Mapping[str, Lots],
     ) -> tuple[tuple[StopPosition, ...], tuple[str, ...]]:
         """Those that the stop covers, and in words those that it leaves to whoever opened them."""
         mine: list[StopPosition] = []
@@ -153,6 +163,7 @@ class SweepActivities:
                     symbol=position.symbol,
                     side=position.side,
                     volume=position.volume,
+                    closable=min(position.volume, largest.get(position.symbol, position.volume)),
                     user_id=closer,
                     ours=owner is not None,
                 )

@@ -1,5 +1,6 @@
 """Positions out: closed at the market, or by an opposite one."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -37,7 +38,10 @@ async def close_position(
     who: PrincipalDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """Close a position at the market, or a part of it. The answer is that of execute."""
+    """Close a position at the market, or a part of it. The answer is that of execute.
+
+    While a stop halts trading, the roles risk and admin may still close; the order carries the id of that stop.
+    """
     key = one_key(body.client_order_id, idempotency_key)
 
     def intent_from(intake: Intake, receipt: Receipt) -> OrderIntent:
@@ -46,7 +50,8 @@ async def close_position(
         found = list(close_faults(body, instrument=intake.instrument, position=intake.position))
         if found:
             raise invalid(found)
-        return intent_of(closing_body(body, position_id=position_id, position=intake.position), receipt)
+        intent = intent_of(closing_body(body, position_id=position_id, position=intake.position), receipt)
+        return replace(intent, stop_id=intake.stop_id) if intake.role.sees_all else intent
 
     order = IncomingOrder(
         key=key,

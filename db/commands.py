@@ -1,6 +1,6 @@
 """Commands to trades: each stored once under its idempotency key, with what became of it."""
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Update, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,9 +33,25 @@ async def begin(connection: AsyncConnection, command: Command) -> CommandResult 
     return CommandResult(outcome=CommandEnd(row["outcome"]), reason=row["reason"])
 
 
+async def mark_sent(connection: AsyncConnection, command: Command) -> None:
+    """Keep that the command is on its way, in the transaction that found no stop against it."""
+    await connection.execute(_of(command).values(sent_at=func.clock_timestamp()))
+
+
+async def was_sent(connection: AsyncConnection, command: Command) -> bool:
+    query = select(trade_commands.c.sent_at).where(
+        trade_commands.c.trade_id == command.trade_id, trade_commands.c.key == command.key
+    )
+    return await connection.scalar(query) is not None
+
+
 async def finish(connection: AsyncConnection, command: Command, result: CommandResult) -> None:
     await connection.execute(
-        update(trade_commands)
-        .where(trade_commands.c.trade_id == command.trade_id, trade_commands.c.key == command.key)
-        .values(outcome=result.outcome, reason=result.reason, outcome_at=func.now())
+        _of(command).values(outcome=result.outcome, reason=result.reason, outcome_at=func.now())
+    )
+
+
+def _of(command: Command) -> Update:
+    return update(trade_commands).where(
+        trade_commands.c.trade_id == command.trade_id, trade_commands.c.key == command.key
     )

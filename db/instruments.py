@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.tables import instruments
@@ -40,6 +40,14 @@ def instrument_from_json(row: dict[str, Any]) -> Instrument:
         close_by=row["close_by"],
         read_at=datetime.fromisoformat(row["read_at"]),
     )
+
+
+async def largest_volumes(connection: AsyncConnection, account_id: UUID) -> Mapping[str, Lots]:
+    """How much one order may have, by symbol."""
+    found = await connection.execute(
+        select(instruments.c.symbol, instruments.c.volume_max).where(instruments.c.account_id == account_id)
+    )
+    return {symbol: Lots(volume) for symbol, volume in found}
 
 
 async def bound_slippage(

@@ -21,7 +21,7 @@ _INTAKE = text("""
     SELECT u.role, u.enabled,
            t.body_hash, t.state, t.workflow_id, ta.slug AS trade_account,
            a.id AS account_id, a.slug AS account_slug, a.margin_mode, coalesce(a.candidates, 0) AS candidates,
-           row_to_json(i)::text AS instrument, h.positions::text AS positions
+           row_to_json(i)::text AS instrument, h.positions::text AS positions, s.stop_id
     FROM users u
     LEFT JOIN trade_ledger t ON t.id = :trade_id
     LEFT JOIN broker_accounts ta ON ta.id = t.account_id
@@ -47,6 +47,13 @@ _INTAKE = text("""
         ) p
     ) h ON true
     LEFT JOIN instruments i ON i.account_id = a.id AND i.symbol = coalesce(CAST(:symbol AS text), h.symbol)
+    LEFT JOIN LATERAL (
+        SELECT c.stop_id FROM trading_control c
+        WHERE h.symbol IS NOT NULL AND c.state = 'halted' AND c.stop_id IS NOT NULL
+          AND (c.scope, c.scope_id)
+              IN (('all', ''), ('account', a.slug), ('user', CAST(u.id AS text)), ('symbol', h.symbol))
+        ORDER BY c.set_at DESC LIMIT 1
+    ) s ON true
     WHERE u.id = :user_id
 """)
 
@@ -92,7 +99,10 @@ class OpenPosition:
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """`account` is None unless exactly one fits; `account_count` says how many do."""
+    """`account` is None unless exactly one fits; `account_count` says how many do.
+
+    `stop_id` is the stop that halts trading in the position.
+    """
 
     role: Role
     enabled: bool
@@ -102,6 +112,7 @@ class Intake:
     instrument: Instrument | None
     position: OpenPosition | None
     by_position: OpenPosition | None
+    stop_id: UUID | None = None
 
 
 async def read_intake(connection: AsyncConnection, question: IntakeQuestion) -> Intake | None:
@@ -132,6 +143,7 @@ def _intake(row: RowMapping, question: IntakeQuestion) -> Intake:
         instrument=None if row["instrument"] is None else instrument_from_json(loads(row["instrument"])),
         position=positions.get(question.position_id),
         by_position=positions.get(question.by_position_id),
+        stop_id=row["stop_id"],
     )
 
 

@@ -41,7 +41,14 @@ _IN_FLIGHT = text("""
     JOIN broker_accounts b ON b.id = t.account_id
     WHERE t.state IN ('pending', 'unresolved') AND (a.outcome IS NULL OR a.outcome = 'unresolved')
         AND t.stop_id IS NULL
-    ORDER BY a.claimed_at
+    UNION ALL
+    SELECT t.id, b.slug, t.user_id, t.symbol, t.side, t.volume, 0, c.sent_at, NULL, t.state
+    FROM trade_commands c
+    JOIN trade_ledger t ON t.id = c.trade_id
+    JOIN broker_accounts b ON b.id = t.account_id
+    WHERE c.sent_at IS NOT NULL AND c.outcome IS NULL
+        AND t.state IN ('working', 'partially_filled', 'unresolved')
+    ORDER BY claimed_at
 """)
 
 # Accepted, and not at its end by what we know: it may fill yet, though no list of the broker shows it.

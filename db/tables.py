@@ -389,6 +389,7 @@ Index(
     "ix_trade_ledger_user_received", trade_ledger.c.user_id, trade_ledger.c.received_at.desc(), trade_ledger.c.id
 )
 Index("ix_trade_ledger_stop", trade_ledger.c.stop_id, postgresql_where=text("stop_id IS NOT NULL"))
+Index("ix_trade_ledger_closed", trade_ledger.c.account_id, trade_ledger.c.closed_at)
 Index("ix_trade_ledger_account_received", trade_ledger.c.account_id, trade_ledger.c.received_at)
 Index("ix_trade_ledger_received", trade_ledger.c.received_at.desc(), trade_ledger.c.id.desc())
 Index(
@@ -430,6 +431,11 @@ send_attempts = Table(
     one_of("outcome", AttemptOutcome),
     CheckConstraint("(outcome IS NULL) = (outcome_at IS NULL)", name="outcome_at"),
 )
+Index(
+    "ix_send_attempts_open",
+    send_attempts.c.trade_id,
+    postgresql_where=text("outcome IS NULL OR outcome = 'unresolved'"),
+)
 
 trade_commands = Table(
     "trade_commands",
@@ -440,12 +446,19 @@ trade_commands = Table(
     Column("body_hash", Text, nullable=False),
     Column("requested_by", UUID, ForeignKey("users.id"), nullable=False),
     Column("requested_at", INSTANT, nullable=False, server_default=text("now()")),
+    Column("sent_at", INSTANT),
     Column("outcome", Text),
     Column("reason", Text),
     Column("outcome_at", INSTANT),
     PrimaryKeyConstraint("trade_id", "key"),
     CheckConstraint("kind IN ('cancel', 'modify', 'resolve')", name="kind"),
     one_of("outcome", CommandEnd),
+)
+
+Index(
+    "ix_trade_commands_in_flight",
+    trade_commands.c.trade_id,
+    postgresql_where=text("sent_at IS NOT NULL AND outcome IS NULL"),
 )
 
 fills = Table(
@@ -486,6 +499,7 @@ fills = Table(
 )
 Index("ix_fills_position", fills.c.account_id, fills.c.position_id)
 Index("ix_fills_trade", fills.c.trade_id)
+Index("ix_fills_account_booked", fills.c.account_id, fills.c.booked_at)
 Index("ix_fills_executed", fills.c.account_id, fills.c.executed_at)
 
 fill_allocations = Table(
@@ -674,5 +688,6 @@ alerts = Table(
     Column("cleared_at", INSTANT),
     CheckConstraint("severity IN ('info', 'warning', 'critical')", name="severity"),
 )
+Index("ix_alerts_account_kind", alerts.c.account_id, alerts.c.kind, alerts.c.raised_at)
 
 APPEND_ONLY = (fills, fill_allocations, risk_adjustments, ledger_entries, events, audit_log)

@@ -28,13 +28,14 @@ _SLIPPED = text("""
          WHERE cause = 'repeated_slippage' AND scope = 'account' AND scope_id = :slug))
 """)
 
-# Orders of one trade that the broker has executed, which is one at most, however many attempts it refused.
+# Orders of one trade that the broker has executed, which is one at most, however many attempts it refused. One
+# that it made itself, to open a position anew at rollover, is none of ours.
 _SURPLUS = text("""
     SELECT t.id, t.client_order_id, count(DISTINCT f.broker_order_id) AS orders,
            (SELECT count(*) FROM send_attempts a WHERE a.trade_id = t.id AND a.outcome IS DISTINCT FROM 'not_sent')
                AS sends
     FROM fills f JOIN trade_ledger t ON t.id = f.trade_id
-    WHERE f.account_id = :account_id AND f.magic = t.magic AND f.broker_order_id <> 0
+    WHERE f.account_id = :account_id AND f.magic = t.magic AND f.broker_order_id <> 0 AND f.reason <> 'rollover'
         AND t.id IN (SELECT trade_id FROM fills WHERE account_id = :account_id AND booked_at > greatest(
             CAST(:now AS timestamptz) - CAST(:window AS interval),
             (SELECT max(resumed_at) FROM emergency_stops

@@ -92,8 +92,11 @@ def contract(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
         )
 
 
-def data(context: RiskContext) -> Iterator[Denial]:
-    """Whether orders can go at all, and the facts that the other gates need are here and fresh."""
+def data(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
+    """Whether orders can go at all, and the facts that the other gates need are here and fresh.
+
+    A stop's own close is sent into a market that seems still: the broker says whether it is closed.
+    """
     for condition in context.conditions:
         yield Denial(gate=Gate.ACCOUNT, code=condition.kind, message=condition.message)
     account = context.account
@@ -106,7 +109,7 @@ def data(context: RiskContext) -> Iterator[Denial]:
     else:
         yield from _aged(Gate.QUOTE, "quote_stale", "the quote", context.quote.read_at, context)
         still = context.now - context.quote.at
-        if still > TICK_AGE_MAX:
+        if still > TICK_AGE_MAX and not intent.stopping:
             yield Denial(
                 gate=Gate.SESSION,
                 code="market_still",

@@ -50,7 +50,7 @@ _WANTING = frozenset(
 
 def evaluate(intent: OrderIntent, context: RiskContext) -> Approved | Denied:
     """Run every gate. Gates that need data which an earlier gate found missing are left out."""
-    denials = [*standing(intent, context), *data(context)]
+    denials = [*standing(intent, context), *data(intent, context)]
     if context.account is None or context.instrument is None or context.quote is None:
         return _denied(denials, context)
     denials += order(intent, context.instrument, context.quote)
@@ -111,7 +111,7 @@ _BY_MARKET = frozenset(
 
 def claim_of(intent: OrderIntent, context: RiskContext) -> Approved | Denial:
     """What an order would claim, whatever the limits say; or the first missing fact."""
-    for denial in (*data(context), *contract(intent, context)):
+    for denial in (*data(intent, context), *contract(intent, context)):
         return denial
     assert context.account is not None, "a missing account is denied above"
     assert context.quote is not None, "a missing quote is denied above"

@@ -13,6 +13,9 @@ from domain.orders import OrderIntent, Quote
 from domain.reservations import Amounts
 from domain.risk_context import AccountState, RiskContext
 
+# Where no collar is set, a stop's close takes a price that is worse by this part: to be flat comes first.
+STOP_COLLAR = Decimal("0.01")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
@@ -40,6 +43,8 @@ def size(
     intent: OrderIntent, context: RiskContext, account: AccountState, instrument: Instrument, quote: Quote
 ) -> Approved | Denial:
     """What the order claims, or the one missing fact without which that cannot be said."""
+    if intent.stopping:
+        return _closing(intent, context, account, instrument, quote)
     rate = conversion_rate(instrument.currency_profit, account.currency, context.pairs)
     if rate is None:
         return Denial(
@@ -70,6 +75,23 @@ def size(
         reference_price=reference,
         collar_points=collar,
         rates={f"{instrument.currency_profit}{account.currency}": rate},
+        contract=instrument.contract,
+    )
+
+
+def _closing(
+    intent: OrderIntent, context: RiskContext, account: AccountState, instrument: Instrument, quote: Quote
+) -> Approved:
+    """A stop's own close claims nothing, so that neither a missing rate nor an unset limit keeps it from going."""
+    limit = strictest(context.limits, LimitName.PRICE_COLLAR)
+    reference = _reference(intent, context, quote)
+    widest = int(reference * STOP_COLLAR / instrument.point)
+    return Approved(
+        amounts=Amounts(volume=intent.volume, loss=ZERO, notional=ZERO, margin=ZERO),
+        currency=account.currency,
+        reference_price=reference,
+        collar_points=widest if limit is None else int(limit.value),
+        rates={},
         contract=instrument.contract,
     )
 

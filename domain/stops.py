@@ -70,7 +70,10 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class StopPosition:
-    """An open position that a stop covers; `user_id` is who closes it: its owner, or somebody of the account."""
+    """An open position that a stop covers; `user_id` is who closes it: its owner, or somebody of the account.
+
+    `closable` is what one order can close of it, all if None; what is more waits for the next round.
+    """
 
     account_id: UUID
     account_slug: str
@@ -80,6 +83,7 @@ class StopPosition:
     volume: Lots
     user_id: UUID
     ours: bool
+    closable: Lots | None = None
 
 
 def close_key(stop: Stop, position: StopPosition, *, attempt: int) -> str:
@@ -90,7 +94,7 @@ def close_key(stop: Stop, position: StopPosition, *, attempt: int) -> str:
 def closing_intent(
     stop: Stop, position: StopPosition, *, trade_id: UUID, client_order_id: str, now: datetime
 ) -> OrderIntent:
-    """Close all that is open of the position at the market, on behalf of the stop."""
+    """Close the position at the market, on behalf of the stop, as far as one order can."""
     told = f"{stop.stop_id}:{position.position_id}:{client_order_id}"
     return OrderIntent(
         trade_id=trade_id,
@@ -101,7 +105,7 @@ def closing_intent(
         symbol=position.symbol,
         side=position.side.opposite,
         order_type=OrderType.MARKET,
-        volume=position.volume,
+        volume=position.closable or position.volume,
         time_in_force=TimeInForce.GTC,
         received_at=now,
         submit_by=now + CLOSE_WITHIN,

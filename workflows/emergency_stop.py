@@ -6,6 +6,7 @@
 """
 
 import asyncio
+from uuid import UUID
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
@@ -44,6 +45,7 @@ class EmergencyStopWorkflow:
         self._round = stop.round
         self._cancelled = list(stop.cancelled)
         self._running: dict[Key, TradeHandle] = {}
+        self._closing = {(slug, position_id): trade for slug, position_id, trade in stop.closes}
         self._refused: dict[Key, str] = {}
         self._silent: dict[str, str] = {}
 
@@ -119,8 +121,10 @@ class EmergencyStopWorkflow:
     async def _close(self, positions: tuple[StopPosition, ...]) -> None:
         """Close each position that no close of ours is still working on, and wait a little for all of them."""
         keys = [_key(position) for position in positions]
+        for key in [key for key in self._closing if key not in self._running]:
+            await self._look_up(key, self._closing[key])
         await asyncio.gather(
-            *(self._start_close(position) for position in positions if _key(position) not in self._running)
+            *(self._start_close(position) for position in positions if _key(position) not in self._closing)
         )
         try:
             await workflow.wait_condition(
@@ -131,7 +135,19 @@ class EmergencyStopWorkflow:
         except TimeoutError:
             workflow.logger.warning("some closes of %s have no end yet", self._stop.stop_id)
         for key in [key for key in keys if key in self._running and self._running[key].done()]:
+            del self._closing[key]
             await self._note_end(key, self._running.pop(key))
+
+    async def _look_up(self, key: Key, trade_id: UUID) -> None:
+        """A close of an earlier run of this workflow tells its end to nobody, so the books are asked."""
+        step = TradeStep(trade_id=trade_id)
+        try:
+            progress = await in_books(TradeActivities.read_progress, step, summary="a close of an earlier run")
+        except FailureError as error:
+            workflow.logger.warning("close %s could not be looked up: %s", trade_id, root(error))
+            return
+        if progress.closed_at is not None:
+            del self._closing[key]
 
     async def _start_close(self, position: StopPosition) -> None:
         order_id = close_key(self._stop, position, attempt=self._round)
@@ -145,6 +161,7 @@ class EmergencyStopWorkflow:
         trade = TradeInput(intent=intent, account_slug=position.account_slug)
         try:
             self._running[_key(position)] = await start_trade(trade)
+            self._closing[_key(position)] = intent.trade_id
         except WorkflowAlreadyStartedError:
             workflow.logger.warning("close %s was begun by an earlier run", order_id)
 
@@ -170,9 +187,14 @@ class EmergencyStopWorkflow:
         await workflow.sleep(
             STOP_ROUNDS[min(self._round - 1, len(STOP_ROUNDS) - 1)], summary="before the next round"
         )
-        if workflow.info().is_continue_as_new_suggested() and not self._running:
+        if workflow.info().is_continue_as_new_suggested():
             workflow.continue_as_new(
-                StopInput(stop=self._stop, round=self._round, cancelled=tuple(self._cancelled))
+                StopInput(
+                    stop=self._stop,
+                    round=self._round,
+                    cancelled=tuple(self._cancelled),
+                    closes=tuple((*key, trade) for key, trade in self._closing.items()),
+                )
             )
 
 

@@ -14,11 +14,12 @@ STOP_WORKFLOW = "EmergencyStopWorkflow"
 
 @dataclass(frozen=True, kw_only=True)
 class StopInput:
-    """`round` counts the sweeps of earlier runs."""
+    """`round` counts the sweeps of earlier runs, `closes` are their trades that had no end yet, by position."""
 
     stop: Stop
     round: int = 0
     cancelled: tuple[str, ...] = ()
+    closes: tuple[tuple[str, int, UUID], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from tests.api.books import id_of
+from tests.api.books import NOBODYS, id_of, open_positions
 from tests.api.conftest import Api, bearer, elsewhere, order, running, silent_server
 
 GOLD = {"scope": "symbol", "scope_id": "XAUUSD", "reason": "gold is closed"}
@@ -59,6 +59,32 @@ async def test_what_a_stop_covers_is_denied_by_its_reason_and_the_rest_goes_on(a
     assert denied["state"] == "denied"
     assert "trading_halted" in {each["code"] for each in denied["denials"]}
     assert (await api.execute(order("not-stopped-1"))).json()["state"] == "filled"
+
+
+async def test_risk_closes_while_trading_is_halted_and_the_order_carries_the_stop(api: Api) -> None:
+    async with api.database.engine("owner").begin() as connection:
+        await connection.execute(
+            text("""
+                INSERT INTO account_users (account_id, user_id, margin_mode)
+                SELECT account_id, :risk, margin_mode FROM account_users LIMIT 1
+            """),
+            {"risk": id_of("risk")},
+        )
+    await open_positions(api.database)
+    told = (await stop(api, "risk", "stop-7", scope="symbol", scope_id="EURUSD", wait_ms=5_000)).json()
+
+    async def close(name: str) -> Any:
+        body = {"client_order_id": f"close-by-{name}"}
+        return (await api.call(name, "POST", f"/api/trading/positions/{NOBODYS}/close", json=body)).json()
+
+    assert (await close("trader"))["denials"][0]["code"] == "trading_halted"
+    assert (await close("risk"))["state"] == "working", "the broker has it"
+    async with api.database.engine("owner").begin() as connection:
+        carried = await connection.scalar(
+            text("SELECT stop_id FROM trade_ledger WHERE client_order_id = 'close-by-risk'")
+        )
+        await connection.execute(text("DELETE FROM account_users WHERE user_id = :risk"), {"risk": id_of("risk")})
+    assert str(carried) == told["id"]
 
 
 async def test_the_same_key_is_the_same_stop_and_another_body_under_it_a_conflict(api: Api) -> None:

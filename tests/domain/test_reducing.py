@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -112,3 +114,16 @@ def test_a_close_still_needs_a_collar() -> None:
     without = tuple(limit for limit in LIMITS if limit.name is not LimitName.PRICE_COLLAR)
     assert codes(make_close(), holding(limits=without)) == ["limit_unset"]
     assert codes(make_close(), holding(limits=(*without, make_limit(LimitName.PRICE_COLLAR, "10")))) == []
+
+
+def test_what_has_nothing_to_do_with_closing_keeps_no_close_of_a_stop_from_going() -> None:
+    context = holding()
+    assert context.quote is not None
+    still = replace(context.quote, at=context.now - timedelta(hours=1))
+    bare = replace(context, quote=still, limits=(), pairs=())
+
+    approved = evaluate(make_close(stop_id=uuid4()), bare)
+
+    assert isinstance(approved, Approved)
+    assert approved.collar_points * Decimal("0.00001") == pytest.approx(Decimal("0.01"), rel=Decimal("0.2"))
+    assert isinstance(evaluate(make_close(), bare), Denied)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from sqlalchemy import text
 from temporalio.exceptions import TemporalError
 
 from brokers.mt5.clock import ServerClock
@@ -15,11 +16,11 @@ from brokers.simulator.faults import Delay, Hang
 from brokers.simulator.market import Side as SimulatedSide
 from db import stops
 from domain.controls import ControlScope, ControlState
-from domain.orders import OrderIntent, OrderState, OrderType, Side
+from domain.orders import Changes, OrderIntent, OrderState, OrderType, Side
 from tests.desk import ZONE, Desk
 from tests.factories import lots, price
 from tests.waiting import until
-from tests.workflows.asking import broken_laws, sends_of
+from tests.workflows.asking import broken_laws, modify, sends_of
 from tests.workflows.stopping import carry_on, ended, in_force, latch, make_stop, progress_of, resume
 
 
@@ -82,7 +83,7 @@ async def test_what_is_not_ours_is_closed_as_well_where_that_is_asked_for(desk: 
 
 
 async def test_a_stop_while_50_trades_are_in_flight_lets_no_send_behind_it(desk: Desk) -> None:
-    desk.control.script("EURUSD", [Delay(ms=20)], repeat=True)
+    desk.control.script("EURUSD", [Delay(ms=80)], repeat=True)
     intents = [desk.intent(volume=lots("0.01")) for _ in range(50)]
     running = [asyncio.create_task(desk.execute(intent)) for intent in intents]
 
@@ -155,6 +156,45 @@ async def test_a_send_that_hangs_in_the_terminal_is_named_and_nothing_is_flat_be
     assert desk.control.books().positions == ()
     assert len(sends_of(desk, trade)) <= 1
     assert await broken_laws(desk) == []
+
+
+async def test_a_change_that_hangs_on_its_way_is_named_until_its_end(desk: Desk) -> None:
+    resting = desk.intent(order_type=OrderType.LIMIT, price=price("1.00000"))
+    await desk.execute(resting)
+    desk.control.script("EURUSD", [Hang(executed=True)])
+    changing = asyncio.create_task(modify(desk, resting, Changes(price=price("0.99000"))))
+
+    async def sent() -> bool:
+        return bool(await desk.scalar("SELECT count(*) FROM trade_commands WHERE sent_at IS NOT NULL"))
+
+    await until(sent, what="the change to be sent")
+    stop = make_stop()
+    await latch(desk, stop)
+    await carry_on(desk, stop)
+    forced = await in_force(desk, stop)
+
+    assert [send["trade_id"] for send in forced.certificate["in_flight"]] == [str(resting.trade_id)]
+    await asyncio.wait([changing])
+    assert (await ended(desk, stop, timeout_seconds=60)).flat_at is not None
+    assert (await desk.settled(resting)).state is OrderState.CANCELLED
+    assert await broken_laws(desk) == []
+
+
+async def test_a_position_beyond_what_one_order_may_have_is_closed_in_parts(desk: Desk) -> None:
+    await opened(desk, desk.intent(volume=lots("0.25")))
+    desk.control.set_symbol("EURUSD", volume_max="0.10")
+    async with desk.database.engine("owner").begin() as connection:
+        await connection.execute(text("UPDATE instruments SET volume_max = 0.10 WHERE symbol = 'EURUSD'"))
+    stop = make_stop()
+    await latch(desk, stop)
+    await carry_on(desk, stop)
+
+    progress = await ended(desk, stop)
+
+    assert progress.flat_at is not None
+    volumes = [close["filled_volume"] for close in progress.certificate["closes"] if close["state"] == "filled"]
+    assert sorted(volumes) == ["0.05", "0.1", "0.1"]
+    assert desk.control.books().positions == ()
 
 
 async def test_a_position_in_a_closed_market_is_named_and_closed_once_it_opens(desk: Desk) -> None:
