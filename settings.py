@@ -120,16 +120,23 @@ class PipelineSettings:
     database_url: str
     temporal: TemporalSettings
     quote_age_max: timedelta
+    reconciliation_review_usd: Decimal
+    reconciliation_stop_usd: Decimal
+    reconciliation_stops_all: bool
     sandbox: bool
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         read = Environment(environ)
+        review, stop = read.reconciliation_thresholds()
         return cls(
             profile=read.profile(),
             database_url=read.database_url(),
             temporal=TemporalSettings.from_environ(environ),
             quote_age_max=read.quote_age_max(),
+            reconciliation_review_usd=review,
+            reconciliation_stop_usd=stop,
+            reconciliation_stops_all=read.choice("RECONCILIATION_STOPS", "account", ("account", "all")) == "all",
             sandbox=read.flag("WORKFLOW_SANDBOX", default=False),
         )
 
@@ -153,6 +160,7 @@ class BrokerSettings:
     absence_quiet: timedelta
     feed_interval: timedelta
     link_patience: timedelta
+    reconciliation_interval: timedelta
     quote_age_max: timedelta
     slippage_threshold_percent: Decimal
     slippage_threshold_points: Mapping[str, Decimal]
@@ -179,6 +187,9 @@ class BrokerSettings:
             absence_quiet=read.absence_quiet(),
             feed_interval=timedelta(milliseconds=read.integer("FEED_INTERVAL_MS", 250, least=20)),
             link_patience=timedelta(seconds=read.integer("LINK_PATIENCE_SECONDS", 60, least=5)),
+            reconciliation_interval=timedelta(
+                seconds=read.integer("RECONCILIATION_INTERVAL_SECONDS", 60, least=10, most=3_600)
+            ),
             quote_age_max=read.quote_age_max(),
             slippage_threshold_percent=read.decimal("SLIPPAGE_THRESHOLD", "0.5"),
             slippage_threshold_points=read.decimals("SLIPPAGE_THRESHOLD_POINTS"),
@@ -288,6 +299,14 @@ class Environment:
     def absence_quiet(self) -> timedelta:
         """How long nothing may show up at the broker before an unanswered send counts as absent."""
         return timedelta(seconds=self.integer("ABSENCE_QUIET_SECONDS", 60, least=1))
+
+    def reconciliation_thresholds(self) -> tuple[Decimal, Decimal]:
+        """In US dollars: from where a difference is put to a person, and beyond what it stops trading."""
+        names = ("RECONCILIATION_REVIEW_USD", "RECONCILIATION_STOP_USD")
+        review, stop = self.decimal(names[0], "100"), self.decimal(names[1], "500")
+        if review > stop:
+            raise SettingsError(f"{names[0]} is {review}, which is more than {names[1]}, {stop}")
+        return review, stop
 
     def quote_age_max(self) -> timedelta:
         """How old a quote or an account snapshot may be before the gates refuse to decide on it."""

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -24,8 +24,12 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities import leases
 from activities.commands import CommandActivities
+from activities.comparing import ComparingActivities
+from activities.concluding import ConcludingActivities
+from activities.deciding import DecidingActivities
 from activities.failures import FailureInterceptor
-from activities.feed import FeedActivities
+from activities.feed import FeedActivities, Pace
+from activities.feed_books import FeedBooks
 from activities.reservation_sweeper import ReservationSweeper
 from activities.reserving import ReservingTogether
 from activities.sender import Sender
@@ -40,14 +44,19 @@ from brokers.protocol import AccountReading
 from db.accounts import Account
 from db.engine import make_engine
 from db.instruments import bound_slippage
+from db.runs import await_run
 from db.stops import unfinished
 from domain.errors import BrokerMismatch, PipelineError
+from domain.reconciliation import RunCause, Thresholds
 from domain.stops import Stop
 from settings import BrokerSettings, PipelineSettings, SettingsError
+from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
+from workflows.reconciliation import ReconciliationWorkflow
+from workflows.reconciliation_schedule import keep_schedule, start_run
 from workflows.reversal import ReversalWorkflow
 from workflows.stop_messages import StopInput
 from workflows.stop_messages import start_options as stop_options
@@ -58,6 +67,8 @@ DRAIN_MARGIN = timedelta(seconds=5)
 # How soon a stop that nobody carries on is begun.
 KEEP_STOPS_SECONDS = 1.0
 SWEEP_SECONDS = 15.0
+# How long a sender that has taken up its account waits for the first run before it says that it serves.
+FIRST_RUN_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +81,23 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
     client = await Client.connect(**settings.temporal.connect_options())
     engine = make_engine(settings.database_url, application="pipeline")
     reserving = ReservingTogether(engine, data_age_max=settings.quote_age_max, now=now)
-    steps = TradeActivities(engine, reserving=reserving, now=now)
     worker = Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow, EmergencyStopWorkflow],
-        activities=[*steps.activities, *StopActivities(engine).activities],
+        workflows=[
+            TradeWorkflow,
+            ReversalWorkflow,
+            FeedWorkflow,
+            EmergencyStopWorkflow,
+            ReconciliationWorkflow,
+            DiscrepancyWorkflow,
+        ],
+        activities=[
+            *TradeActivities(engine, reserving=reserving, now=now).activities,
+            *StopActivities(engine).activities,
+            *make_concluding(settings, engine).activities,
+            *DecidingActivities(engine, now=now).activities,
+        ],
         interceptors=[FailureInterceptor()],
         # The sandbox watches over determinism in tests and replays; in service it costs a quarter of the speed.
         workflow_runner=SandboxedWorkflowRunner() if settings.sandbox else UnsandboxedWorkflowRunner(),
@@ -98,6 +120,11 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
                 task.cancel()
     finally:
         await engine.dispose()
+
+
+def make_concluding(settings: PipelineSettings, engine: AsyncEngine) -> ConcludingActivities:
+    thresholds = Thresholds(review=settings.reconciliation_review_usd, stop=settings.reconciliation_stop_usd)
+    return ConcludingActivities(engine, thresholds=thresholds, stop_all=settings.reconciliation_stops_all, now=now)
 
 
 async def keep_stops(engine: AsyncEngine, client: Client) -> None:
@@ -177,14 +204,10 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
             raise
         sender = replace(sender, ready_at=now())
         feed = make_feed(settings, engine, sender, client)
-        # Ready means that an order could be decided: its symbol, its quote and its account are in the books.
-        await feed.read_instruments_now()
-        await set_slippage_bounds(engine, account, settings.slippage_threshold_points)
-        await feed.read_now()
+        await read_first(settings, engine, account, feed)
         async with broker_worker(settings, engine, client, sender, feed):
-            await client.start_workflow(
-                FeedWorkflow.run, FeedInput(account_slug=account.slug), **feed_options(account.slug)
-            )
+            await begin_watching(settings, client, account)
+            await first_run(client, sender, keeping=keeping, stopping=stopping)
             print("broker worker ready", flush=True)
             await first_of(keeping, stopping)
     finally:
@@ -194,11 +217,66 @@ async def run_broker(settings: BrokerSettings, stopping: asyncio.Event) -> None:
         await engine.dispose()
 
 
+async def read_first(
+    settings: BrokerSettings, engine: AsyncEngine, account: Account, feed: FeedActivities
+) -> None:
+    """Ready means that an order could be decided: its symbol, its quote and its account are in the books."""
+    async with engine.begin() as connection:
+        await await_run(connection, account.id, now=now())
+    await feed.read_instruments_now()
+    await set_slippage_bounds(engine, account, settings.slippage_threshold_points)
+    await feed.read_now()
+
+
+async def begin_watching(settings: BrokerSettings, client: Client, account: Account) -> None:
+    """Have the account followed, and reconciled at its interval."""
+    await client.start_workflow(
+        FeedWorkflow.run, FeedInput(account_slug=account.slug), **feed_options(account.slug)
+    )
+    await keep_schedule(client, account.slug, interval=settings.reconciliation_interval)
+
+
+async def first_run(
+    client: Client, sender: Sender, *, keeping: asyncio.Task[None], stopping: asyncio.Event
+) -> None:
+    """Compare books and broker before anything is opened; without an end, trading waits for the next run's."""
+    run = await start_run(
+        client, sender.account.slug, cause=RunCause.STARTUP, key=f"startup-{sender.lease.number}"
+    )
+    ended, told = asyncio.ensure_future(run.result()), asyncio.create_task(stopping.wait())
+    await asyncio.wait({ended, told, keeping}, timeout=FIRST_RUN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    try:
+        if ended.done():
+            log.info("the first reconciliation: %s", ended.result().verdict)
+            return
+    except WorkflowFailureError as error:
+        log.warning("the first reconciliation failed: %s", error.cause)
+    ended.cancel()
+    log.warning("nothing is opened before a reconciliation has ended")
+
+
 def make_feed(settings: BrokerSettings, engine: AsyncEngine, sender: Sender, client: Client) -> FeedActivities:
     triggers = Triggers(
         engine, sender, data_age_max=settings.quote_age_max, link_patience=settings.link_patience, now=now
     )
-    return FeedActivities(engine, sender, client, interval=settings.feed_interval, now=now, triggers=triggers)
+
+    async def reconnected() -> None:
+        try:
+            key = f"reconnect-{now():%Y%m%dT%H%M%S}"
+            await start_run(client, sender.account.slug, cause=RunCause.RECONNECT, key=key)
+        except RPCError as error:
+            log.warning("the reconciliation after a reconnect could not be begun; the next one is due: %s", error)
+
+    return FeedActivities(
+        engine,
+        sender,
+        client,
+        pace=Pace(interval=settings.feed_interval),
+        now=now,
+        triggers=triggers,
+        reconnected=reconnected,
+    )
 
 
 def check_account(seen: AccountReading, account: Account) -> None:
@@ -228,7 +306,13 @@ def broker_worker(
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
-        activities=[*orders.activities, *commands.activities, *feed.activities, *sweeps.activities],
+        activities=[
+            *orders.activities,
+            *commands.activities,
+            *feed.activities,
+            *sweeps.activities,
+            *ComparingActivities(engine, sender, FeedBooks(engine, sender, client, now=now), now=now).activities,
+        ],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=settings.call_deadline + DRAIN_MARGIN,
     )

@@ -11,12 +11,14 @@ from api import (
     auth,
     closings,
     commands,
+    discrepancies,
     errors,
     executions,
     ledger,
     limits,
     openapi,
     positions,
+    reconciliation,
     reversals,
     risk,
     sizes,
@@ -49,7 +51,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     _install_outages(app)
     for module in (
         *(auth, executions, risk, limits, sizes, closings, reversals, trades, commands, positions, ledger),
-        *(stops, system),
+        *(reconciliation, discrepancies, stops, system),
     ):
         app.include_router(module.router)
     app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign] # FastAPI's documented way

@@ -23,7 +23,7 @@ from api.placing import ANSWERS, IncomingOrder, place
 from db.intake import Intake, IntakeQuestion
 from domain.errors import PositionNotFound
 from domain.orders import OrderIntent
-from workflows.trade_messages import trade_id
+from domain.trades import trade_id
 
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 

@@ -77,6 +77,15 @@ async def limiter(user: CallerDep) -> User:
 
 LimiterDep = Annotated[User, Depends(limiter)]
 
+
+async def reviewer(user: CallerDep) -> User:
+    if not user.role.sees_all:
+        raise Problem(403, "role_forbidden", "discrepancies are decided by the roles risk and admin")
+    return user
+
+
+ReviewerDep = Annotated[User, Depends(reviewer)]
+
 IdempotencyKeyHeader = Annotated[
     str | None,
     Header(alias="Idempotency-Key", description="In place of `client_order_id`; one of the two is required"),

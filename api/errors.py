@@ -79,6 +79,9 @@ PIPELINE_PROBLEMS: dict[type[errors.PipelineError], tuple[int, Retry]] = {
     errors.BrokerMismatch: (503, Retry.AFTER),
     errors.ClockMismatch: (503, Retry.AFTER),
     errors.ContractsUnchanged: (409, Retry.SAFE),
+    errors.DiscrepancyNotFound: (404, Retry.SAFE),
+    errors.DiscrepancyDecided: (409, Retry.SAFE),
+    errors.DecisionRefused: (422, Retry.SAFE),
     errors.LeaseLost: (503, Retry.AFTER),
     errors.LimitTermRefused: (422, Retry.SAFE),
     errors.LimitValueRefused: (422, Retry.SAFE),
@@ -105,6 +108,14 @@ def pipeline_unavailable() -> Problem:
         "the workflow server did not confirm in time; send the same request again, under the same id",
         retry=Retry.AFTER,
     )
+
+
+def of_code(code: str | None, detail: str) -> Problem | None:
+    """The problem of an operating fault that came back from a workflow by its code; None if it is none of them."""
+    for fault, (status, retry) in PIPELINE_PROBLEMS.items():
+        if fault.code == code:
+            return Problem(status, fault.code, detail, retry=retry)
+    return None
 
 
 def trade_forgotten(trade_id: UUID) -> Problem:

@@ -57,6 +57,12 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def _one_line(value: str) -> str:
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        raise ValueError("must be one line of text")
+    return value
+
+
 _DECIMAL_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,10})?$"})
 
 PositiveDecimal = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _DECIMAL_SCHEMA]
@@ -66,6 +72,9 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_instant_text), AfterValidato
 # PostgreSQL takes no NUL in text, and no symbol or name has a control character.
 Symbol = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500), AfterValidator(_one_line)
+]
 ClientId = Annotated[str, StringConstraints(pattern=rf"^{CLIENT_ID.pattern}$")]
 
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.cursors import CursorQuery, LimitQuery, after_row, row_place
 from api.dependencies import CallerDep, ConnectionsDep, LimiterDep
 from api.errors import FieldFault, invalid
-from api.fields import DecimalText, LevelDecimal, Slug
+from api.fields import DecimalText, LevelDecimal, Reason, Slug
 from api.trades import scope_of
 from api.views import View
 from db.accounts import Account, find_member, list_slugs, read_account
@@ -34,17 +33,6 @@ from domain.limits import LOOSENED_FOR_MAX, UNITS, AskedLimit, Authority, LimitN
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 
 
-def _one_line(value: str) -> str:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise ValueError("must be one line of text")
-    return value
-
-
-Reason = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=3, max_length=500),
-    AfterValidator(_one_line),
-]
 Username = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{1,62}$")]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 

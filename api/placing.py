@@ -16,7 +16,8 @@ from db.intake import Account, Intake, IntakeQuestion, read_intake
 from db.trade_views import read_trade
 from domain.errors import IntentConflict, PositionNotFound
 from domain.orders import OrderIntent, OrderState
-from workflows.trade_messages import TradeInput, workflow_id
+from domain.trades import workflow_id
+from workflows.trade_messages import TradeInput
 
 ANSWERS: dict[int | str, dict[str, object]] = {
     201: {"model": views.Trade, "description": "Decided; `Idempotent-Replay: true` marks the answer to a repeat"},

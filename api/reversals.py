@@ -24,8 +24,9 @@ from db.trade_views import read_trade
 from domain.errors import IntentConflict, PositionNotFound
 from domain.orders import OrderState
 from domain.reversals import OPENING_ID_TAKEN, ReversalState, Standing, standing
+from domain.trades import trade_id, workflow_id
 from workflows.reversal_messages import ReversalInput, opening_order_id, reversal_id
-from workflows.trade_messages import TradeInput, trade_id, workflow_id
+from workflows.trade_messages import TradeInput
 
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Self
 from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from api.connections import Connections
 from api.dependencies import CallerDep, ConnectionsDep, IdempotencyKeyHeader, one_key, refuse_viewers
 from api.errors import FieldFault, Problem, invalid
-from api.fields import ClientId, Symbol
+from api.fields import ClientId, Reason, Symbol
 from api.views import View
 from db import stops
 from db.resumption import remaining_causes
@@ -26,7 +26,6 @@ from workflows.stop_messages import STOP_WORKFLOW, StopInput, start_options, wor
 
 router = APIRouter(prefix="/api/system", tags=["system"])
 
-Reason = Annotated[str, StringConstraints(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _LOOK_AGAIN_SECONDS = 0.02
 # The latch is committed by then, so nobody waits for long to hear of it.
 _CARRY_ON_SECONDS = 1.0

@@ -21,7 +21,7 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from activities import leases
-from activities.feed import FeedActivities, FollowAccount
+from activities.feed import FeedActivities, FollowAccount, Pace
 from activities.reserving import ReserveTrade, ReservingTogether
 from activities.sender import Sender
 from activities.sends import SenderActivities, SubmitTrade
@@ -36,9 +36,8 @@ from db.seed import NewAccount, let_trade, seed_account
 from db.users import NewUser, Role, add_user
 from domain.orders import OrderIntent, OrderState, OrderType, TimeInForce
 from domain.positions import MarginMode
-from domain.trades import TradeProgress
+from domain.trades import TradeProgress, trade_id, workflow_id
 from stack.demo_account import ACCOUNT_CURRENCY, ACCOUNT_LEVERAGE, TERMINAL_LOGIN, TERMINAL_SERVER, TERMINAL_ZONE
-from workflows.trade_messages import trade_id, workflow_id
 
 CALL_DEADLINE = timedelta(seconds=10)
 ABSENCE_QUIET = timedelta(seconds=5)
@@ -192,7 +191,7 @@ async def direct_desk(embedded: Embedded, client: Client, name: str) -> AsyncIte
                 now=now,
             ),
             sender=SenderActivities(engines["broker"], sender, now=now),
-            feed=FeedActivities(engines["feed"], sender, client, interval=FEED_INTERVAL, now=now),
+            feed=FeedActivities(engines["feed"], sender, client, pace=Pace(interval=FEED_INTERVAL), now=now),
             reading=engines["feed"],
             asked=RoundTrips(engines["pipeline"], engines["broker"]),
         )

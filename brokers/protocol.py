@@ -119,6 +119,9 @@ class Broker(Protocol):
     async def read_fills(self, since: datetime) -> tuple[Fill, ...]:
         """Every record from `since` to the newest, whatever its magic."""
 
+    async def read_position_fills(self, position_id: int) -> tuple[Fill, ...]:
+        """Every record of one position, however old."""
+
     async def find(self, magic: int, *, since: datetime) -> Lookup: ...
 
     async def submit(self, order: OrderRequest) -> SubmitOutcome: ...

@@ -62,6 +62,15 @@ async def list_slugs(connection: AsyncConnection) -> tuple[str, ...]:
     return tuple(await connection.scalars(select(broker_accounts.c.slug).order_by(broker_accounts.c.slug)))
 
 
+async def slugs_of(connection: AsyncConnection, user_id: UUID | None) -> tuple[str, ...]:
+    """The accounts that the user trades on; all of them for None."""
+    query = select(broker_accounts.c.slug).order_by(broker_accounts.c.slug)
+    if user_id is not None:
+        query = query.join(account_users, account_users.c.account_id == broker_accounts.c.id)
+        query = query.where(account_users.c.user_id == user_id)
+    return tuple(await connection.scalars(query))
+
+
 async def find_member(connection: AsyncConnection, account_id: UUID, username: str) -> UUID | None:
     """The user of that name, if the account is theirs."""
     return await connection.scalar(

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import daily_stats, ledger, trade_locks, trades
+from db import corrections, daily_stats, ledger, trade_locks, trades
 from db.accounts import Account
 from db.journal import record
 from db.jsons import dumps
@@ -201,6 +201,7 @@ async def _write(
         )
     event = event_id(account.id, fill.ticket, revision)
     await ledger.post(connection, account, event, fill=fill, fill_id=fill_id, lines=allocations)
+    await corrections.take_back(connection, account, fill, source=source)
     await record(
         connection,
         _action(revision, source),

@@ -10,7 +10,8 @@ from db.accounts import Account
 from db.jsons import dumps
 from domain.attribution import Allocation
 from domain.fills import Fill
-from domain.settlement import entries
+from domain.money import ZERO
+from domain.settlement import LedgerLine, entries
 
 # An account is made on first use; the user who owns a line is the one of its trade.
 _POST = text("""
@@ -38,6 +39,8 @@ _POST = text("""
     ORDER BY o.line
 """)
 
+_IS_POSTED = text("SELECT EXISTS (SELECT FROM ledger_entries WHERE event_id = :event_id)")
+
 _REVERSE = text("""
     INSERT INTO ledger_entries (event_id, line, ledger_account_id, currency, amount, fill_id, trade_id,
                                 reverses_event_id, description)
@@ -57,6 +60,19 @@ async def post(
     lines: Sequence[Allocation],
 ) -> None:
     """Post the money of a fill; the caller holds the account's booking queue."""
+    await post_lines(connection, account, event_id, lines=entries(fill, lines), fill_id=fill_id)
+
+
+async def post_lines(
+    connection: AsyncConnection,
+    account: Account,
+    event_id: UUID,
+    *,
+    lines: Sequence[LedgerLine],
+    fill_id: int | None,
+) -> None:
+    """Post the lines of one event, which sum to zero; none are no event."""
+    assert sum((line.amount for line in lines), ZERO) == 0, "the lines of an event sum to zero"
     posted = [
         {
             "line": number,
@@ -65,7 +81,7 @@ async def post(
             "trade_id": line.trade_id,
             "description": line.description,
         }
-        for number, line in enumerate(entries(fill, lines), start=1)
+        for number, line in enumerate(lines, start=1)
     ]
     if posted:
         await connection.execute(
@@ -80,6 +96,10 @@ async def post(
         )
 
 
-async def reverse(connection: AsyncConnection, event_id: UUID, *, into: UUID, fill_id: int) -> None:
+async def is_posted(connection: AsyncConnection, event_id: UUID) -> bool:
+    return bool(await connection.scalar(_IS_POSTED, {"event_id": event_id}))
+
+
+async def reverse(connection: AsyncConnection, event_id: UUID, *, into: UUID, fill_id: int | None) -> None:
     """Take back every line of an event by a new event; nothing if it had none."""
     await connection.execute(_REVERSE, {"event_id": event_id, "into": into, "fill_id": fill_id})

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.discrepancies import standing_beyond
 from db.loss_watch import losses_reached
 from db.stops import StopProgress
 from domain.stops import StopCause
@@ -37,6 +38,12 @@ async def remaining_causes(
         found += [
             f"account {row['slug']}: {row['message']}"
             for row in (await connection.execute(_CONDITIONS)).mappings()
+        ]
+    if StopCause.UNEXPLAINED_DIFFERENCE in causes:
+        found += [
+            f"{each.difference.subject} still differs, of unknown cause; decide discrepancy {each.id}"
+            for slug, each in await standing_beyond(connection)
+            if any(stop.stop.covers(account_slug=slug, user_id=None, symbol="") for stop in held)
         ]
     if StopCause.SURPLUS_SEND in causes:
         unresolved = await connection.scalar(_UNRESOLVED)

@@ -26,7 +26,7 @@ from domain.watch import FindingKind
 # books know that number, a hedging account still shows whose it is by the order's magic.
 _FACTS = text("""
     WITH me AS (
-        SELECT a.id, a.slug, a.currency, a.margin_mode, a.enabled, a.leverage, a.day_zone,
+        SELECT a.id, a.slug, a.currency, a.margin_mode, a.enabled, a.leverage, a.day_zone, a.unreconciled_since,
                (CAST(:now AS timestamptz) AT TIME ZONE a.day_zone)::date AS day, u.enabled AS user_enabled
         FROM broker_accounts a
         JOIN account_users au ON au.account_id = a.id AND au.user_id = :user_id
@@ -211,6 +211,7 @@ def _account(facts: dict[str, Any]) -> AccountState | None:
     account, snapshot = facts["account"], facts["snapshot"]
     if account is None or snapshot is None:
         return None
+    since = account["unreconciled_since"]
     return AccountState(
         currency=Currency(account["currency"]),
         margin_mode=MarginMode(account["margin_mode"]),
@@ -219,6 +220,7 @@ def _account(facts: dict[str, Any]) -> AccountState | None:
         leverage=snapshot["leverage"],
         margin_free=Decimal(snapshot["margin_free"]),
         read_at=datetime.fromisoformat(snapshot["read_at"]),
+        unreconciled_since=None if since is None else datetime.fromisoformat(since),
     )
 
 

@@ -70,6 +70,13 @@ _CLOSES = text("""
 """)
 
 
+_HALTING = text("""
+    SELECT stop_id FROM trading_control
+    WHERE state = 'halted' AND stop_id IS NOT NULL AND (scope, scope_id)
+        IN (('all', ''), ('account', :account_slug), ('user', :user_id), ('symbol', :symbol))
+    ORDER BY set_at DESC LIMIT 1
+""")
+
 # A stop that covers nothing, by a slip of the pen, is worse than none.
 _PLACES = {
     ControlScope.ALL: text("SELECT CAST(:scope_id AS text) = ''"),
@@ -181,6 +188,15 @@ async def accounts_of(connection: AsyncConnection, stop: Stop) -> tuple[str, ...
             )
         )
     return tuple((await connection.scalars(slugs)).all())
+
+
+async def halting_stop(
+    connection: AsyncConnection, account_slug: str, *, user_id: UUID, symbol: str
+) -> UUID | None:
+    """The newest stop that halts this user in this symbol; a close that carries its id still goes."""
+    place = {"account_slug": account_slug, "user_id": str(user_id), "symbol": symbol}
+    stop_id: UUID | None = await connection.scalar(_HALTING, place)
+    return stop_id
 
 
 async def in_flight(connection: AsyncConnection, stop: Stop) -> list[dict[str, Any]]:

@@ -32,10 +32,12 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from domain.attempts import AttemptOutcome
 from domain.commands import CommandEnd
 from domain.controls import ControlScope, ControlState
+from domain.discrepancies import Decision, DiscrepancyState
 from domain.fills import Entry, FillKind, FillSource
 from domain.limits import LimitName, LimitUnit
 from domain.orders import OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
+from domain.reconciliation import DifferenceKind, RunCause, Tier, Verdict
 from domain.reservations import ReservationState
 from domain.stops import StopCause
 from domain.watch import CONDITIONS
@@ -98,6 +100,7 @@ broker_accounts = Table(
     Column("lease_terminal", Text),
     Column("lease_taken_at", INSTANT),
     Column("lease_expires_at", INSTANT),
+    Column("unreconciled_since", INSTANT),
     created_at(),
     updated_at(),
     one_of("margin_mode", MarginMode),
@@ -690,4 +693,100 @@ alerts = Table(
 )
 Index("ix_alerts_account_kind", alerts.c.account_id, alerts.c.kind, alerts.c.raised_at)
 
-APPEND_ONLY = (fills, fill_allocations, risk_adjustments, ledger_entries, events, audit_log)
+reconciliation_log = Table(
+    "reconciliation_log",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text),
+    Column("began_at", INSTANT, nullable=False),
+    Column("read_at", INSTANT),
+    Column("ended_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("watermark", BigInteger, nullable=False),
+    Column("counts", JSONB, nullable=False),
+    Column("totals", JSONB, nullable=False),
+    Column("explained", JSONB, nullable=False),
+    Column("report", JSONB),
+    one_of("cause", RunCause),
+    one_of("verdict", Verdict),
+)
+Index("ix_reconciliation_log_account", reconciliation_log.c.account_id, reconciliation_log.c.ended_at.desc())
+
+discrepancies = Table(
+    "discrepancies",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("number", BigInteger),
+    Column("state", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("ours", MONEY),
+    Column("theirs", MONEY),
+    Column("impact_usd", MONEY),
+    Column("evidence", JSONB, nullable=False),
+    Column("first_run_id", UUID, nullable=False),
+    Column("last_run_id", UUID, nullable=False),
+    Column("run_count", Integer, nullable=False, server_default=text("1")),
+    Column("found_at", INSTANT, nullable=False),
+    Column("seen_at", INSTANT, nullable=False),
+    Column("decision", Text),
+    Column("decided_by", Text),
+    Column("reason", Text),
+    Column("ended_at", INSTANT),
+    Column("event_id", UUID),
+    Column("cause", Text),
+    Column("cause_ticket", BigInteger),
+    created_at(),
+    updated_at(),
+    one_of("kind", DifferenceKind),
+    one_of("state", DiscrepancyState),
+    one_of("tier", Tier),
+    one_of("decision", Decision),
+    CheckConstraint("run_count > 0", name="run_count"),
+)
+Index(
+    "ix_discrepancies_waiting",
+    discrepancies.c.account_id,
+    discrepancies.c.kind,
+    discrepancies.c.subject,
+    unique=True,
+    postgresql_where=text("state IN ('kept_out', 'open', 'disputed')"),
+)
+Index("ix_discrepancies_found", discrepancies.c.found_at.desc(), discrepancies.c.id.desc())
+Index(
+    "ix_discrepancies_corrected",
+    discrepancies.c.account_id,
+    discrepancies.c.found_at,
+    postgresql_where=text("state IN ('corrected', 'accepted', 'adopted')"),
+)
+
+position_adjustments = Table(
+    "position_adjustments",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("account_id", UUID, ForeignKey("broker_accounts.id"), nullable=False),
+    Column("position_id", BigInteger, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("lots", MONEY, nullable=False),
+    Column("price", MONEY),
+    Column("discrepancy_id", UUID, ForeignKey("discrepancies.id")),
+    Column("made_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    CheckConstraint("lots <> 0", name="lots"),
+)
+Index("ix_position_adjustments_position", position_adjustments.c.account_id, position_adjustments.c.position_id)
+
+APPEND_ONLY = (
+    fills,
+    fill_allocations,
+    risk_adjustments,
+    ledger_entries,
+    events,
+    audit_log,
+    reconciliation_log,
+    position_adjustments,
+)

@@ -15,6 +15,9 @@ PipelineError
 ├── BrokerMismatch           the terminal shows another account than the configured one
 ├── ClockMismatch            the broker's clock is not in the configured zone, so its times mean nothing
 ├── ContractsUnchanged       a person accepted a change of a contract that nobody waits for
+├── DiscrepancyNotFound
+├── DiscrepancyDecided       it has ended by a record, a correction or a person
+├── DecisionRefused          a decision that does not fit the difference
 ├── StopNotFound
 ├── StopConflict             the id of a stop is taken by another one
 ├── StopPlaceUnknown         a stop was asked for what does not exist; nothing was stopped
@@ -178,6 +181,26 @@ class LooseningRefused(PipelineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"an admin alone loosens {name} for good or sets its first value; loosen it for a time")
+
+
+class DiscrepancyNotFound(PipelineError):
+    code = "discrepancy_not_found"
+
+    def __init__(self, discrepancy_id: UUID) -> None:
+        super().__init__(f"there is no discrepancy {discrepancy_id}")
+
+
+class DiscrepancyDecided(PipelineError):
+    code = "discrepancy_decided"
+
+    def __init__(self, discrepancy_id: UUID, state: str) -> None:
+        super().__init__(f"discrepancy {discrepancy_id} is {state}; nothing is left to decide")
+
+
+class DecisionRefused(PipelineError):
+    """The decision does not fit the difference."""
+
+    code = "decision_refused"
 
 
 class LeaseLost(PipelineError):

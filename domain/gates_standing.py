@@ -38,6 +38,12 @@ def standing(intent: OrderIntent, context: RiskContext) -> Iterator[Denial]:
         yield Denial(gate=Gate.ACCOUNT, code="account_disabled", message="the account is disabled")
     if context.account is not None and not context.account.user_enabled and not intent.stopping:
         yield Denial(gate=Gate.ACCOUNT, code="user_disabled", message="the user is disabled")
+    if context.account is not None and context.account.unreconciled_since is not None and not intent.reducing:
+        yield Denial(
+            gate=Gate.ACCOUNT,
+            code="not_reconciled",
+            message="the account was taken up anew and its books have not been compared with the broker yet",
+        )
     yield from tradable(intent, context)
 
 

@@ -8,6 +8,7 @@ REMEDIES: dict[str, str] = {
     "trading_reduce_only": "send an order that names the position it reduces, or wait until trading is open again",
     "account_disabled": "an admin enables the account",
     "user_disabled": "an admin enables the user",
+    "not_reconciled": "send it again under a new id in a few seconds; nexus reconcile shows what is in the way",
     "account_unknown": "wait for the first reading of the account; nexus status shows whether a worker serves it",
     "account_stale": "wait for a newer reading; nexus status shows whether a worker serves the account",
     "symbol_unknown": "name a symbol that the broker lists for this account, with its suffix",

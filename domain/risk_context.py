@@ -17,6 +17,8 @@ from domain.watch import FindingKind, Pending
 
 @dataclass(frozen=True, kw_only=True)
 class AccountState:
+    """`unreconciled_since` is when a sender took the account up whose books no run has compared since."""
+
     currency: Currency
     margin_mode: MarginMode
     enabled: bool
@@ -24,6 +26,7 @@ class AccountState:
     leverage: int
     margin_free: Decimal
     read_at: datetime
+    unreconciled_since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,14 @@ from domain.fills import Fill, FillKind
 from domain.money import ZERO
 
 CASH = "broker_cash"
+CREDIT = "broker_credit"
+# Against what a difference is entered that no record explains, and what was there before the first record.
+UNEXPLAINED = "unexplained"
+OPENING = "opening_balance"
 
 _MONEY_ACCOUNTS = {
     FillKind.BALANCE: "external_money",
-    FillKind.CREDIT: "broker_credit",
+    FillKind.CREDIT: CREDIT,
     FillKind.CHARGE: "charges",
     FillKind.CORRECTION: "corrections",
     FillKind.BONUS: "bonuses",

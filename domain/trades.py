@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from domain.money import Lots, Price
 from domain.orders import (
@@ -75,3 +75,13 @@ def event_from_books(
     if state in {OrderState.PENDING, OrderState.UNRESOLVED}:
         return OrderEvent.PLACED
     return None
+
+
+def workflow_id(user_id: UUID, client_order_id: str) -> str:
+    """The id of the workflow that carries the trade."""
+    return f"trade-{user_id}-{client_order_id}"
+
+
+def trade_id(user_id: UUID, client_order_id: str) -> UUID:
+    """The id of the trade, known before anything is stored: the same order always has the same one."""
+    return uuid5(NAMESPACE_URL, workflow_id(user_id, client_order_id))

@@ -68,8 +68,8 @@ async def start_all(plan: Plan, supervisor: Supervisor, foreground: Foreground) 
     await supervisor.start(programs.temporal(plan))
     await prepare_namespace(await Client.connect(plan.temporal_address), KEYS)
     await supervisor.start(programs.simulator(plan))
-    await supervisor.start(programs.broker_worker(plan))
     await supervisor.start(programs.pipeline_worker(plan))
+    await supervisor.start(programs.broker_worker(plan))
     await supervisor.start(programs.api(plan))
     return credentials
 

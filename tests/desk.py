@@ -21,8 +21,12 @@ from temporalio.worker import Worker
 
 from activities import leases
 from activities.commands import CommandActivities
+from activities.comparing import ComparingActivities
+from activities.concluding import ConcludingActivities
+from activities.deciding import DecidingActivities
 from activities.failures import FailureInterceptor
-from activities.feed import FeedActivities
+from activities.feed import FeedActivities, Pace
+from activities.feed_books import FeedBooks
 from activities.reserving import ReservingTogether
 from activities.sender import Sender
 from activities.sends import SenderActivities
@@ -38,15 +42,19 @@ from db.users import NewUser, Role, add_user
 from domain.money import Lots
 from domain.orders import OrderIntent, OrderState, OrderType, Side, TimeInForce
 from domain.positions import MarginMode
+from domain.reconciliation import Thresholds
+from domain.trades import trade_id
 from stack.scratch import Database
 from tests.waiting import free_port, until
+from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.feed import FeedInput, FeedWorkflow
 from workflows.feed import start_options as feed_options
 from workflows.queues import PIPELINE, broker_queue
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.reversal import ReversalWorkflow
 from workflows.trade import TradeWorkflow
-from workflows.trade_messages import OPENED_UPDATE_ID, TradeAck, TradeInput, start_options, trade_id
+from workflows.trade_messages import OPENED_UPDATE_ID, TradeAck, TradeInput, start_options
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ZONE = ZoneInfo("Europe/Athens")
@@ -214,8 +222,20 @@ def pipeline_worker(database: Database, client: Client) -> Worker:
     return Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, ReversalWorkflow, FeedWorkflow, EmergencyStopWorkflow],
-        activities=[*steps.activities, *StopActivities(database.engine("pipeline")).activities],
+        workflows=[
+            TradeWorkflow,
+            ReversalWorkflow,
+            FeedWorkflow,
+            EmergencyStopWorkflow,
+            ReconciliationWorkflow,
+            DiscrepancyWorkflow,
+        ],
+        activities=[
+            *steps.activities,
+            *StopActivities(engine).activities,
+            *ConcludingActivities(engine, thresholds=Thresholds(), stop_all=False, now=now).activities,
+            *DecidingActivities(engine, now=now).activities,
+        ],
         interceptors=[FailureInterceptor()],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         graceful_shutdown_timeout=timedelta(seconds=5),
@@ -230,9 +250,8 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
         engine,
         sender,
         client,
-        interval=timedelta(milliseconds=50),
+        pace=Pace(interval=timedelta(milliseconds=50), instruments_interval=timedelta(milliseconds=500)),
         now=now,
-        instruments_interval=timedelta(milliseconds=500),
     )
     return Worker(
         client,
@@ -242,6 +261,7 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
             *commands.activities,
             *feed.activities,
             *SweepActivities(engine, sender).activities,
+            *ComparingActivities(engine, sender, FeedBooks(engine, sender, client, now=now), now=now).activities,
         ],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=timedelta(seconds=5),

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.trades import TradeActivities, TradeStep
     from domain.orders import OrderState
     from domain.stops import StopPosition, close_key, closing_intent
+    from domain.trades import trade_id
     from workflows.children import TradeHandle, start_trade
     from workflows.queues import broker_queue
     from workflows.retries import (
@@ -30,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.steps import in_books, root, was_started
     from workflows.stop_messages import StopEnd, StopInput
-    from workflows.trade_messages import TradeAck, TradeInput, trade_id
+    from workflows.trade_messages import TradeAck, TradeInput
 
 Key = tuple[str, int]
 

@@ -71,6 +71,19 @@ CLOSE_PATIENCE = timedelta(seconds=15)
 # From one round of a stop to the next, while something is still open: a closed market takes its time.
 STOP_ROUNDS = tuple(timedelta(milliseconds=ms) for ms in (200, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000))
 
+# The reconciliation's look at both sides; it repeats soon by itself.
+COMPARE = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=60),
+    heartbeat_timeout=timedelta(seconds=5),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_attempts=3),
+)
+# Without a sender that takes it by then, the run ends as inconclusive.
+COMPARE_START = timedelta(seconds=20)
+# From the first reading to the second, longer than the feed needs to see what has just happened.
+CONFIRM_AFTER = timedelta(seconds=2)
+# When people are told again of a discrepancy that nobody has decided.
+REMINDERS = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 240, 720, 1_440))
+
 
 def at_broker(config: ActivityConfig, *, queue: str, summary: str) -> ActivityConfig:
     """`config` on a broker's queue, with the line that the Web UI shows."""

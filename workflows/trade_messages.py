@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from typing import TypedDict
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from temporalio.common import (
     SearchAttributePair,
@@ -13,6 +13,7 @@ from temporalio.common import (
 
 from domain.commands import CommandEnd
 from domain.orders import Changes, OrderIntent, OrderState
+from domain.trades import workflow_id
 from workflows.queues import PIPELINE
 from workflows.search_attributes import ACCOUNT, NEEDS_ATTENTION, STATE, SYMBOL, USER
 
@@ -81,15 +82,6 @@ class StartOptions(TypedDict):
     search_attributes: TypedSearchAttributes
     id_conflict_policy: WorkflowIDConflictPolicy
     id_reuse_policy: WorkflowIDReusePolicy
-
-
-def workflow_id(user_id: UUID, client_order_id: str) -> str:
-    return f"trade-{user_id}-{client_order_id}"
-
-
-def trade_id(user_id: UUID, client_order_id: str) -> UUID:
-    """The id of the trade, known before anything is stored: the same order always has the same one."""
-    return uuid5(NAMESPACE_URL, workflow_id(user_id, client_order_id))
 
 
 def start_options(trade: TradeInput) -> StartOptions:

@@ -153,6 +153,12 @@ class Mt5Broker(Broker):
                 windows.put(await self._read("deals", window))
             return self._fills.fills(windows.deals)
 
+    async def read_position_fills(self, position_id: int) -> tuple[Fill, ...]:
+        self._check_clock()
+        with readable():
+            answer = await self._read("position_deals", {"position_id": position_id})
+            return tuple(mapping.fill(deal, clock=self._clock) for deal in answer["deals"])
+
     async def find(self, magic: int, *, since: datetime) -> Lookup:
         self._check_clock()
         read_at = self._now()

@@ -70,6 +70,13 @@ def deals(session: Session, *, since: int, until: int, most: int) -> Struct:
     return {"deals": found}
 
 
+def position_deals(session: Session, *, position_id: int) -> Struct:
+    session.account()
+    found = session.ask("history_deals_get", position=position_id)
+    session.account()
+    return {"deals": found}
+
+
 def find(session: Session, *, magic: int, since: int, until: int) -> Struct:
     """Everything under one magic from all four lists, and the signs by which the history can be trusted."""
     session.account()

@@ -19,6 +19,7 @@ READS: dict[str, Callable[..., dict[str, Any]]] = {
     "instruments": calls.instruments,
     "market": calls.market,
     "deals": calls.deals,
+    "position_deals": calls.position_deals,
     "find": calls.find,
 }
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {

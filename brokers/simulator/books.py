@@ -2,7 +2,7 @@
 
 1. A change reaches the store in the same transaction that makes it.
 2. A failed transaction leaves memory as the store has it.
-3. Balance and credit together are the sum of the money of all deals.
+3. Balance and credit together are the sum of the money of all deals, and of what was made to slip.
 """
 
 from collections.abc import Iterator
@@ -93,6 +93,15 @@ class Books:
         else:
             self._move_balance(deal.money)
         return deal
+
+    def slip_money(self, amount: Decimal, *, credit: bool) -> None:
+        """Move money that no deal accounts for."""
+        with self.transaction():
+            if credit:
+                self.credit += amount
+                self.store.put("credit", str(self.credit))
+            else:
+                self._move_balance(amount)
 
     def amend_deal(self, deal: Deal, *, moved: Decimal) -> None:
         """Store a deal that has changed, and move the balance by what its money changed."""

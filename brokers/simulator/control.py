@@ -148,6 +148,18 @@ class Control:
         """Close by hand, with magic 0; returns the deals' tickets."""
         return list(self._ask("manual_close", ticket=ticket, lots=None if lots is None else str(lots)))
 
+    def slip_money(self, amount: Decimal | str, *, credit: bool = False) -> None:
+        """Move the balance, or the credit, without any record: what no broker should ever do."""
+        self._ask("slip_money", amount=str(amount), credit=credit)
+
+    def record_late(self, amount: Decimal | str, *, ago_ms: int) -> int:
+        """Show a balance deal dated back, for money that `slip_money` has moved; returns its ticket."""
+        return int(self._ask("record_late", amount=str(amount), ago_ms=ago_ms))
+
+    def slip_position(self, symbol: str, lots: Decimal | str, *, ticket: int = 0) -> int:
+        """Have `ticket` hold these lots, 0 for gone, or have a bought one appear, without any record."""
+        return int(self._ask("slip_position", symbol=symbol, lots=str(lots), ticket=ticket))
+
     def set_symbol(self, symbol: str, **terms: Any) -> None:
         """Change contract terms (trade_mode, session_open, stops_level, …) until the terminal restarts."""
         plain = {name: str(v) if isinstance(v, Decimal) else v for name, v in terms.items()}

@@ -136,6 +136,18 @@ class Controls:
             raise ValueError(f"position {ticket} holds {position.lots} lots")
         return [deal.ticket for deal in self._terminal.happenings.manual_close(position, closing)]
 
+    def slip_money(self, amount: str, *, credit: bool) -> None:
+        """Move the balance, or the credit, without any record."""
+        self._terminal.books.slip_money(Decimal(amount), credit=credit)
+
+    def record_late(self, amount: str, ago_ms: int) -> int:
+        """The ticket of a balance deal that shows now, dated back, for money that has moved before."""
+        return self._terminal.happenings.record_late(Decimal(amount), ago_ms=ago_ms).ticket
+
+    def slip_position(self, symbol: str, lots: str, ticket: int) -> int:
+        """Have a position hold other lots, be gone (0), or, without a ticket, be there, without any record."""
+        return self._terminal.happenings.slip_position(self._symbol(symbol).name, Decimal(lots), ticket=ticket)
+
     def set_symbol(self, symbol: str, terms: dict[str, Any]) -> None:
         """Change contract terms until the terminal restarts."""
         if unknown := terms.keys() - TERMS:

@@ -89,7 +89,26 @@ class Happenings:
         with self._books.transaction():
             return self._exits.close(position, lots=lots, reason=mt5.DEAL_REASON_CLIENT, magic=0, comment="")
 
-    def book_money(self, deal_type: int, amount: Decimal, *, comment: str) -> Deal:
+    def record_late(self, amount: Decimal, *, ago_ms: int) -> Deal:
+        """The record of money that has moved before it: dated back, and moving nothing itself."""
+        with self._books.transaction():
+            self._books.slip_money(-amount, credit=False)
+            return self.book_money(mt5.DEAL_TYPE_BALANCE, amount, comment="Balance", ago_ms=ago_ms)
+
+    def slip_position(self, symbol: str, lots: Decimal, *, ticket: int) -> int:
+        """Change a position behind the back of every record; it looks as if it had been so for an hour."""
+        with self._books.transaction():
+            if not ticket:
+                return self._appear(symbol, lots)
+            position = self._position(ticket, symbol)
+            if lots:
+                position.lots = lots
+                self._books.save_position(position)
+            else:
+                self._books.drop_position(position)
+            return ticket
+
+    def book_money(self, deal_type: int, amount: Decimal, *, comment: str, ago_ms: int = 0) -> Deal:
         """A deal of no order, no position and no symbol (facts §6.1)."""
         with self._books.transaction():
             return self._books.add_deal(
@@ -101,11 +120,30 @@ class Happenings:
                     entry=mt5.DEAL_ENTRY_IN,
                     position_id=0,
                     reason=mt5.DEAL_REASON_CLIENT,
-                    time_msc=self._clock.now_msc(),
+                    time_msc=self._clock.now_msc() - ago_ms,
                     profit=amount,
                     comment=comment,
                 )
             )
+
+    def _appear(self, symbol: str, lots: Decimal) -> int:
+        quote = self._market.quote(symbol)
+        if quote is None:
+            raise CannotHappen(f"no quote of {symbol}")
+        ticket, began = self._books.mint_order_ticket(), self._clock.now_msc() - HOUR_MSC
+        position = Position(
+            ticket=ticket,
+            identifier=ticket,
+            symbol=symbol,
+            type=mt5.POSITION_TYPE_BUY,
+            lots=lots,
+            price_open=quote.ask,
+            time_msc=began,
+            update_msc=began,
+            reason=mt5.POSITION_REASON_CLIENT,
+        )
+        self._books.save_position(position)
+        return ticket
 
     def _play(self, event: Event, symbol: str) -> None:  # noqa: C901 # one case per event
         match event:

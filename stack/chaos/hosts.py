@@ -15,7 +15,7 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from activities.commands import CommandActivities
-from activities.feed import FeedActivities, FollowAccount
+from activities.feed import FeedActivities, FollowAccount, Pace
 from activities.reserving import Reserving
 from activities.sender import Sender
 from activities.sends import SenderActivities
@@ -139,9 +139,8 @@ class BrokerHost:
             engine,
             sender,
             cast("Client", Signals(world.temporal)),
-            interval=FEED_INTERVAL,
+            pace=Pace(interval=FEED_INTERVAL, pause=self._pause),
             now=world.clock.now,
-            pause=self._pause,
         )
         await feed.read_instruments_now()
         await feed.read_now()

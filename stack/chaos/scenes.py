@@ -12,16 +12,11 @@ from brokers.simulator.faults import AnswerLost, Fault, HistoryLag, ListGap, Pla
 from brokers.simulator.scripts import ANY_SYMBOL
 from domain.money import Lots, Price
 from domain.orders import Changes, OrderIntent, OrderType, Side, TimeInForce
+from domain.trades import trade_id
 from stack.chaos.cells import Cell, Step
 from stack.chaos.executions import Execution
 from stack.chaos.hosts import World
-from workflows.trade_messages import (
-    CancelTrade,
-    ModifyTrade,
-    ResolveTrade,
-    TradeInput,
-    trade_id,
-)
+from workflows.trade_messages import CancelTrade, ModifyTrade, ResolveTrade, TradeInput
 
 SYMBOL = "EURUSD"
 SUBMIT_WITHIN = (timedelta(seconds=10), timedelta(seconds=10), timedelta(seconds=60))

@@ -22,6 +22,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from activities.failures import FailureInterceptor
+from domain.trades import workflow_id
 from stack.chaos.baton import Baton, Process, Turn
 from stack.chaos.clock import VirtualClock
 from stack.chaos.executions import (
@@ -43,7 +44,7 @@ from stack.chaos.replays import WORKFLOW_TASK_TIMEOUT, TaskFailed
 from stack.chaos.tasks import WorkflowTask
 from workflows.queues import PIPELINE
 from workflows.trade import TradeWorkflow
-from workflows.trade_messages import OPENED_UPDATE_ID, TradeInput, workflow_id
+from workflows.trade_messages import OPENED_UPDATE_ID, TradeInput
 
 WORKFLOW_TASK = "workflow task"
 

@@ -11,7 +11,7 @@ from typing import cast
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
-from activities.feed import FeedActivities, FollowAccount
+from activities.feed import FeedActivities, FollowAccount, Pace
 from brokers.protocol import AccountReading, MarketReading
 from db.accounts import Lease
 from domain.errors import PipelineError
@@ -120,9 +120,8 @@ def make_feed(
         books.broker,
         make_sender(books, lease, broker),
         cast("Client", signals or Signals()),
-        interval=timedelta(milliseconds=10),
+        pace=Pace(interval=timedelta(milliseconds=10), instruments_interval=instruments),
         now=clock,
-        instruments_interval=instruments,
     )
 
 

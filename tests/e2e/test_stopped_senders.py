@@ -26,13 +26,14 @@ from db.trades import Trade, read
 from domain.money import Lots
 from domain.orders import OrderIntent, OrderState, OrderType
 from domain.positions import MarginMode
+from domain.trades import trade_id
 from stack.scratch import Database
 from tests.desk import CHECKOUT, LOGIN, PASSWORD, SERVER, ZONE, Terminal, now, pipeline_worker, seed
 from tests.factories import lots, make_intent, price
 from tests.restoring import copied
 from tests.waiting import free_port, until
 from workflows.trade import TradeWorkflow
-from workflows.trade_messages import TradeInput, start_options, trade_id
+from workflows.trade_messages import TradeInput, start_options
 
 pytestmark = [
     pytest.mark.e2e,

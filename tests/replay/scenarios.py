@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from brokers.simulator.faults import AnswerLost
 from domain.orders import OrderIntent, OrderType
+from domain.trades import workflow_id
 from tests.desk import Desk
 from tests.factories import lots, price
 from tests.workflows.asking import cancel
@@ -12,7 +13,6 @@ from tests.workflows.reversing import pair, reverse
 from tests.workflows.stopping import carry_on, ended, latch, make_stop, resume
 from workflows.reversal_messages import reversal_id
 from workflows.stop_messages import workflow_id as stop_workflow_id
-from workflows.trade_messages import workflow_id
 
 
 async def market_order_filled(desk: Desk) -> str:

@@ -6,9 +6,10 @@ from brokers.simulator.control import Send
 from db.trades import Trade
 from db.verify import verify
 from domain.orders import Changes, OrderIntent
+from domain.trades import workflow_id
 from tests.desk import Desk
 from tests.waiting import until
-from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade, workflow_id
+from workflows.trade_messages import CancelTrade, CommandAnswer, ModifyTrade
 
 
 async def cancel(desk: Desk, intent: OrderIntent, *, key: str = "cancel-1", body_hash: str = "-") -> CommandAnswer:

@@ -9,10 +9,11 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from brokers.simulator.faults import Delay
 from domain.orders import OrderIntent, OrderState
+from domain.trades import workflow_id
 from tests.desk import Desk
 from tests.waiting import until
 from tests.workflows.asking import sends_of
-from workflows.trade_messages import TradeAck, TradeInput, start_options, workflow_id
+from workflows.trade_messages import TradeAck, TradeInput, start_options
 
 
 async def reset_to_the_beginning(desk: Desk, intent: OrderIntent) -> str:

@@ -13,6 +13,7 @@ from brokers.simulator.faults import Delay
 from db.trades import Trade
 from db.verify import verify
 from domain.orders import OrderIntent, OrderState, OrderType
+from domain.trades import workflow_id
 from tests.desk import Desk, now
 from tests.factories import lots, price
 from tests.restoring import copied
@@ -20,7 +21,6 @@ from tests.waiting import until
 from tests.workflows.asking import cancel, reservation_state, sends_of
 from tests.workflows.test_once import reset_to_the_beginning
 from workflows.trade import TradeWorkflow
-from workflows.trade_messages import workflow_id
 
 
 def limit(desk: Desk) -> OrderIntent:
