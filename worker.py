@@ -17,7 +17,6 @@ from decimal import Decimal
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -45,10 +44,8 @@ from db.accounts import Account
 from db.engine import make_engine
 from db.instruments import bound_slippage
 from db.runs import await_run
-from db.stops import unfinished
 from domain.errors import BrokerMismatch, PipelineError
 from domain.reconciliation import RunCause, Thresholds
-from domain.stops import Stop
 from settings import BrokerSettings, PipelineSettings, SettingsError
 from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
@@ -58,14 +55,11 @@ from workflows.queues import PIPELINE, broker_queue
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.reconciliation_schedule import keep_schedule, start_run
 from workflows.reversal import ReversalWorkflow
-from workflows.stop_messages import StopInput
-from workflows.stop_messages import start_options as stop_options
+from workflows.stop_keeping import keep_stops
 from workflows.trade import TradeWorkflow
 
 # Longer than the slowest broker call: a send in flight ends before the worker does.
 DRAIN_MARGIN = timedelta(seconds=5)
-# How soon a stop that nobody carries on is begun.
-KEEP_STOPS_SECONDS = 1.0
 SWEEP_SECONDS = 15.0
 # How long a sender that has taken up its account waits for the first run before it says that it serves.
 FIRST_RUN_SECONDS = 30.0
@@ -125,30 +119,6 @@ async def run_pipeline(settings: PipelineSettings, stopping: asyncio.Event) -> N
 def make_concluding(settings: PipelineSettings, engine: AsyncEngine) -> ConcludingActivities:
     thresholds = Thresholds(review=settings.reconciliation_review_usd, stop=settings.reconciliation_stop_usd)
     return ConcludingActivities(engine, thresholds=thresholds, stop_all=settings.reconciliation_stops_all, now=now)
-
-
-async def keep_stops(engine: AsyncEngine, client: Client) -> None:
-    """Have every latched stop carried on: one that a trigger set, or that was latched while Temporal was away."""
-    while True:
-        try:
-            async with engine.connect() as connection:
-                waiting = await unfinished(connection)
-        except (SQLAlchemyError, OSError) as error:
-            log.warning("the stops could not be read: %s", error)
-            waiting = ()
-        for progress in waiting:
-            await _carry_on(client, progress.stop)
-        await asyncio.sleep(KEEP_STOPS_SECONDS)
-
-
-async def _carry_on(client: Client, stop: Stop) -> None:
-    try:
-        await client.start_workflow(EmergencyStopWorkflow.run, StopInput(stop=stop), **stop_options(stop))
-    except WorkflowAlreadyStartedError:
-        # It has ended in its own time, and the books will say so at the next look.
-        log.debug("stop %s has ended meanwhile", stop.stop_id)
-    except RPCError as error:
-        log.warning("stop %s could not be carried on: %s", stop.stop_id, error)
 
 
 async def keep_sweeping(sweeper: ReservationSweeper) -> None:
