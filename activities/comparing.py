@@ -36,7 +36,7 @@ from domain.reconciliation import (
 )
 
 # What moved so shortly ago is still on its way into the books, or into the broker's lists.
-QUIET = timedelta(seconds=3)
+QUIET = timedelta(seconds=2)
 # So many positions that differ are looked up by their own records; the others wait for the next run.
 LOOKED_UP_MAX = 20
 # More differences than a person or a workflow's history can take in; the first of them stop trading anyway.
@@ -65,12 +65,19 @@ class Comparison:
 
 class ComparingActivities:
     def __init__(
-        self, engine: AsyncEngine, sender: Sender, feed: FeedBooks, *, now: Callable[[], datetime]
+        self,
+        engine: AsyncEngine,
+        sender: Sender,
+        feed: FeedBooks,
+        *,
+        now: Callable[[], datetime],
+        quiet: timedelta = QUIET,
     ) -> None:
         self._engine = engine
         self._sender = sender
         self._feed = feed
         self._now = now
+        self._quiet = quiet
 
     @property
     def activities(self) -> list[Callable[..., Any]]:
@@ -85,12 +92,12 @@ class ComparingActivities:
             tickets = await self._book_missing(await self._read_records())
             reading = await self._feed.read_whole()
             books, worth = await self._read_books()
-            compared = _compared(books, reading, worth)
+            compared = _compared(books, reading, worth, quiet=self._quiet)
             late = await self._look_up(compared.found)
             if late:
                 tickets += late
                 books, worth = await self._read_books()
-                compared = _compared(books, reading, worth)
+                compared = _compared(books, reading, worth, quiet=self._quiet)
             return _comparison(books, reading, compared, tickets)
 
     async def _read_records(self) -> tuple[Fill, ...]:
@@ -99,7 +106,7 @@ class ComparingActivities:
             last = await last_run(connection, self._sender.account.id)
         since = self._now() - WINDOW
         if last is not None and last["read_at"] is not None:
-            since = min(since, last["read_at"] - QUIET)
+            since = min(since, last["read_at"] - self._quiet)
         return await self._sender.broker.read_fills(since)
 
     async def _book_missing(self, records: Sequence[Fill]) -> tuple[int, ...]:
@@ -116,7 +123,7 @@ class ComparingActivities:
     async def _read_books(self) -> tuple[BookSide, Worth]:
         account = self._sender.account
         async with self._engine.connect() as connection:
-            books = await read_books(connection, account.id, quiet=QUIET)
+            books = await read_books(connection, account.id, quiet=self._quiet)
             return books, await read_worth(connection, account.id, Currency(account.currency))
 
     async def _look_up(self, found: Sequence[Difference]) -> tuple[int, ...]:
@@ -128,9 +135,9 @@ class ComparingActivities:
         return tickets
 
 
-def _compared(books: BookSide, reading: MarketReading, worth: Worth) -> Compared:
+def _compared(books: BookSide, reading: MarketReading, worth: Worth, *, quiet: timedelta) -> Compared:
     """The differences of both sides, with the equity's, which has only the broker's side."""
-    compared = compare(books.side, _side(reading), moving=_moving(books, reading), worth=worth)
+    compared = compare(books.side, _side(reading), moving=_moving(books, reading, quiet=quiet), worth=worth)
     account = reading.account
     gap = equity_gap(
         balance=account.balance,
@@ -164,9 +171,9 @@ def _side(reading: MarketReading) -> Side:
     )
 
 
-def _moving(books: BookSide, reading: MarketReading) -> Moving:
+def _moving(books: BookSide, reading: MarketReading, *, quiet: timedelta) -> Moving:
     """What either side shows in motion at the moment of the reading."""
-    recent_at = reading.account.read_at - QUIET
+    recent_at = reading.account.read_at - quiet
     magics = books.moving_magics
     positions = {
         position.position_id

@@ -19,7 +19,7 @@ from db.discrepancies import Discrepancy, Seen, Standing
 from db.journal import record
 from db.runs import Explained, Run
 from domain.controls import ControlScope
-from domain.discrepancies import WAITING, DiscrepancyState
+from domain.discrepancies import DiscrepancyState
 from domain.money import ZERO
 from domain.reconciliation import (
     MONEY,
@@ -248,7 +248,8 @@ class Conclusion:
 
     def _still_open(self, known: Mapping[str, Discrepancy]) -> bool:
         kept_out = {each.key for each in self.step.kept_out}
-        return any(key in kept_out and each.state in WAITING for key, each in known.items())
+        asked = (key for key, each in known.items() if each.state is not DiscrepancyState.KEPT_OUT)
+        return any(key in kept_out for key in asked)
 
     async def _report(self, last: Any, explained: tuple[Explained, ...], verdict: Verdict) -> dict[str, Any]:
         """What happened while nobody looked, and whether it needs a person."""

@@ -61,6 +61,8 @@ ZONE = ZoneInfo("Europe/Athens")
 LOGIN, SERVER, PASSWORD = 50001, "Simulated-Demo", "simulated"
 CALL_DEADLINE = timedelta(seconds=2)
 QUIET = timedelta(seconds=1)
+# What moved so shortly ago is kept out of a reconciliation.
+COMPARE_QUIET = timedelta(milliseconds=300)
 
 _numbers = itertools.count(1)
 
@@ -179,8 +181,12 @@ async def open_desk(
     terminal_options: tuple[str, ...] = (),
     quiet: timedelta = QUIET,
     margin_mode: MarginMode = MarginMode.HEDGING,
+    followed: bool = True,
 ) -> AsyncIterator[Desk]:
-    """Start the terminal, seed an account with one trader, and run both workers in this process."""
+    """Start the terminal, seed an account with one trader, and run both workers in this process.
+
+    An account that is not `followed` is read once, and then by what a test makes read it.
+    """
     slug = f"desk-{next(_numbers)}-{uuid4().hex[:6]}"
     async with AsyncExitStack() as stack:
         options = ("--margin-mode", margin_mode, *terminal_options)
@@ -197,8 +203,12 @@ async def open_desk(
             await snapshots.write_instruments(connection, account_id, await sender.broker.read_instruments())
         await stack.enter_async_context(pipeline_worker(database, client))
         await stack.enter_async_context(broker_worker(database, client, sender))
-        await client.start_workflow(FeedWorkflow.run, FeedInput(account_slug=slug), **feed_options(slug))
-        stack.push_async_callback(client.get_workflow_handle(f"feed-{slug}").terminate)
+        if followed:
+            await client.start_workflow(FeedWorkflow.run, FeedInput(account_slug=slug), **feed_options(slug))
+            stack.push_async_callback(client.get_workflow_handle(f"feed-{slug}").terminate)
+        else:
+            pace = Pace(interval=timedelta(hours=1))
+            await FeedActivities(database.engine("broker"), sender, client, pace=pace, now=now).read_now()
         desk = Desk(
             database=database,
             client=client,
@@ -253,6 +263,8 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
         pace=Pace(interval=timedelta(milliseconds=50), instruments_interval=timedelta(milliseconds=500)),
         now=now,
     )
+    books = FeedBooks(engine, sender, client, now=now)
+    comparing = ComparingActivities(engine, sender, books, now=now, quiet=COMPARE_QUIET)
     return Worker(
         client,
         task_queue=broker_queue(sender.account.slug),
@@ -261,7 +273,7 @@ def broker_worker(database: Database, client: Client, sender: Sender) -> Worker:
             *commands.activities,
             *feed.activities,
             *SweepActivities(engine, sender).activities,
-            *ComparingActivities(engine, sender, FeedBooks(engine, sender, client, now=now), now=now).activities,
+            *comparing.activities,
         ],
         interceptors=[FailureInterceptor()],
         graceful_shutdown_timeout=timedelta(seconds=5),

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.discrepancy import DiscrepancyWorkflow
     from workflows.queues import broker_queue
     from workflows.reconciliation_messages import DiscrepancyInput, ReconcileInput, discrepancy_workflow_id
-    from workflows.retries import COMPARE, COMPARE_START, CONFIRM_AFTER, at_broker
+    from workflows.retries import COMPARE, COMPARE_START, at_broker
     from workflows.steps import in_books, root
 
 
@@ -34,6 +34,7 @@ class ReconciliationWorkflow:
     def __init__(self, step: ReconcileInput) -> None:
         self._slug = step.account_slug
         self._cause = step.cause
+        self._confirm_after = step.confirm_after
 
     @workflow.run
     async def run(self, _: ReconcileInput) -> Concluded:
@@ -58,11 +59,11 @@ class ReconciliationWorkflow:
     async def _conclusion(self, run_id: UUID, began_at: datetime) -> ConcludeRun:
         first = last = await self._compare("compare")
         found = first.found
-        if found:
-            # What a second reading does not show to the cent was in motion.
-            await workflow.sleep(CONFIRM_AFTER, summary="before the second reading")
+        if first.found or first.kept_out:
+            # What a second reading does not show to the cent was in motion, and may be at rest by then.
+            await workflow.sleep(self._confirm_after, summary="before the second reading")
             last = await self._compare("compare again")
-            found = confirmed(first.found, last.found)
+            found = confirmed((*first.found, *first.kept_out), last.found)
         moving = tuple(each for each in last.found if each not in found)
         return ConcludeRun(
             run_id=run_id,

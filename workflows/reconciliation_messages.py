@@ -1,10 +1,12 @@
 """What the reconciliation's workflows take and answer, and how they are started and named."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from domain.discrepancies import Decision
 from domain.reconciliation import RunCause
+from workflows.retries import CONFIRM_AFTER
 
 RECONCILIATION_WORKFLOW = "ReconciliationWorkflow"
 DISCREPANCY_WORKFLOW = "DiscrepancyWorkflow"
@@ -12,8 +14,11 @@ DISCREPANCY_WORKFLOW = "DiscrepancyWorkflow"
 
 @dataclass(frozen=True, kw_only=True)
 class ReconcileInput:
+    """`confirm_after` lies between the first reading and the second."""
+
     account_slug: str
     cause: RunCause
+    confirm_after: timedelta = CONFIRM_AFTER
 
 
 @dataclass(frozen=True, kw_only=True)

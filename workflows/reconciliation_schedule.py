@@ -27,6 +27,7 @@ from domain.reconciliation import RunCause
 from workflows.queues import PIPELINE
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.reconciliation_messages import ReconcileInput, run_workflow_id, schedule_id
+from workflows.retries import CONFIRM_AFTER
 
 # The least that the server takes; a run that is later than that is one that the next one replaces.
 CATCH_UP = timedelta(seconds=10)
@@ -46,14 +47,14 @@ async def keep_schedule(client: Client, account_slug: str, *, interval: timedelt
 
 
 async def start_run(
-    client: Client, account_slug: str, *, cause: RunCause, key: str
+    client: Client, account_slug: str, *, cause: RunCause, key: str, confirm_after: timedelta = CONFIRM_AFTER
 ) -> WorkflowHandle[ReconciliationWorkflow, Concluded]:
     """Reconcile the account now; the same key is the same run, also when that has ended."""
     workflow_id = run_workflow_id(account_slug, key)
     try:
         return await client.start_workflow(
             ReconciliationWorkflow.run,
-            ReconcileInput(account_slug=account_slug, cause=cause),
+            ReconcileInput(account_slug=account_slug, cause=cause, confirm_after=confirm_after),
             id=workflow_id,
             task_queue=PIPELINE,
             static_summary=_summary(account_slug, cause),

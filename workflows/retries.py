@@ -79,8 +79,9 @@ COMPARE = ActivityConfig(
 )
 # Without a sender that takes it by then, the run ends as inconclusive.
 COMPARE_START = timedelta(seconds=20)
-# From the first reading to the second, longer than the feed needs to see what has just happened.
-CONFIRM_AFTER = timedelta(seconds=2)
+# From the first reading to the second: longer than the quiet period of a comparison, so that what had just
+# happened by the first is at rest by the second.
+CONFIRM_AFTER = timedelta(seconds=3)
 # When people are told again of a discrepancy that nobody has decided.
 REMINDERS = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 240, 720, 1_440))
 

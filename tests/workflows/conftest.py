@@ -16,6 +16,13 @@ async def desk(database: Database, temporal_client: Client, tmp_path: Path) -> A
 
 
 @pytest.fixture
+async def unfollowed_desk(database: Database, temporal_client: Client, tmp_path: Path) -> AsyncIterator[Desk]:
+    """A desk without a feed: what happens at the broker comes into the books by the reconciliation alone."""
+    async with open_desk(database, temporal_client, tmp_path, followed=False) as desk:
+        yield desk
+
+
+@pytest.fixture
 async def patient_desk(database: Database, temporal_client: Client, tmp_path: Path) -> AsyncIterator[Desk]:
     """A desk that takes a minute of quiet before it believes in an absence."""
     async with open_desk(database, temporal_client, tmp_path, quiet=timedelta(minutes=1)) as desk:
