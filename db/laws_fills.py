@@ -82,6 +82,9 @@ _NEWEST_SNAPSHOTS = """
     FROM account_snapshots ORDER BY account_id, minute_at DESC
 """
 
+# The states of a discrepancy that waits.
+_CALLED = "'kept_out', 'open', 'disputed'"
+
 NO_ANSWER_NO_CHANGE = Law(
     number=8,
     title="a failed query changes nothing: account, positions and fills are of one complete reading",
@@ -112,6 +115,12 @@ NO_ANSWER_NO_CHANGE = Law(
         JOIN ({_NEWEST_SNAPSHOTS}) s ON s.account_id = o.account_id
         WHERE o.volume > 0 AND s.read_at > o.booked_at + {AT_ONCE} AND NOT EXISTS (
             SELECT FROM broker_positions p WHERE p.account_id = o.account_id AND p.position_id = o.position_id)
+        AND NOT EXISTS (
+            SELECT FROM position_adjustments j
+            WHERE j.account_id = o.account_id AND j.position_id = o.position_id)
+        AND NOT EXISTS (
+            SELECT FROM discrepancies d WHERE d.account_id = o.account_id AND d.number = o.position_id
+                AND d.kind = 'position_missing' AND d.state IN ({_CALLED}))
         """,  # noqa: S608 - as above
     ),
 )
@@ -181,10 +190,11 @@ EXACT = Law(
         GROUP BY account_id, user_id, day
         HAVING (sum(profit), sum(commission), sum(swap), sum(fee)) <> (0, 0, 0, 0)
         """,
-        # Only a snapshot that is younger than the newest booking shows all that the ledger has.
+        # Only a snapshot that is younger than the newest booking shows all that the ledger has. What waits as a
+        # discrepancy is called unexplained already.
         f"""
         SELECT format('account %s: the broker shows %s %s, the ledger %s; %s is unexplained', b.slug,
-                      s.balance + s.credit, b.currency, c.amount, s.balance + s.credit - c.amount)
+                      s.balance + s.credit, b.currency, c.amount, s.balance + s.credit - c.amount - w.amount)
         FROM broker_accounts b
         JOIN ({_NEWEST_SNAPSHOTS}) s ON s.account_id = b.id
         CROSS JOIN LATERAL (
@@ -192,8 +202,13 @@ EXACT = Law(
             FROM ledger_entries e JOIN ledger_accounts l ON l.id = e.ledger_account_id
             WHERE l.account_id = b.id AND l.code = 'broker_cash'
         ) c
-        WHERE s.balance + s.credit <> c.amount AND NOT EXISTS (
-            SELECT FROM fills f WHERE f.account_id = b.id AND f.booked_at + {AT_ONCE} >= s.read_at)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(d.theirs - d.ours), 0) AS amount FROM discrepancies d
+            WHERE d.account_id = b.id AND d.kind IN ('balance', 'credit') AND d.state IN ({_CALLED})
+        ) w
+        WHERE s.balance + s.credit <> c.amount + w.amount AND NOT EXISTS (
+            SELECT FROM ledger_entries e JOIN ledger_accounts l ON l.id = e.ledger_account_id
+            WHERE l.account_id = b.id AND e.posted_at + {AT_ONCE} >= s.read_at)
         """,  # noqa: S608 - the only parts put in are our own constants
     ),
 )

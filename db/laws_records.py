@@ -2,7 +2,10 @@
 
 from db.laws import Law
 
-_HISTORY = ["fills", "fill_allocations", "risk_adjustments", "ledger_entries", "events", "audit_log"]
+_HISTORY = [
+    *("fills", "fill_allocations", "risk_adjustments", "ledger_entries", "events", "audit_log"),
+    *("reconciliation_log", "position_adjustments"),
+]
 _SERVICES = ["nexus_api", "nexus_pipeline", "nexus_broker", "nexus_sealer"]
 _PRIVILEGES = ["UPDATE", "DELETE", "TRUNCATE"]
 _GUARDS = [
@@ -12,6 +15,7 @@ _GUARDS = [
     "risk_reservations.guard",
     "ledger_entries.balance",
     "fills.allocated",
+    "discrepancies.guard",
 ]
 
 APPEND_ONLY = Law(

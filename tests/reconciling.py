@@ -23,9 +23,9 @@ CONFIRM_AFTER = timedelta(milliseconds=400)
 _runs = itertools.count(1)
 
 
-async def reconcile(desk: Desk, *, cause: RunCause = RunCause.REQUEST) -> Concluded:
+async def reconcile(desk: Desk, *, cause: RunCause = RunCause.REQUEST, key: str | None = None) -> Concluded:
     """One run, to its end."""
-    key = f"run-{next(_runs)}"
+    key = key or f"run-{next(_runs)}"
     run = await start_run(desk.client, desk.slug, cause=cause, key=key, confirm_after=CONFIRM_AFTER)
     return await run.result()
 

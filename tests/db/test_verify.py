@@ -208,6 +208,12 @@ BREACHES = [
         6, "DROP TRIGGER guard ON trade_ledger", "guard trade_ledger.guard is missing", id="a-guard-that-is-gone"
     ),
     pytest.param(
+        6,
+        "DROP TRIGGER guard ON discrepancies",
+        "guard discrepancies.guard is missing",
+        id="a-discrepancy-without-its-guard",
+    ),
+    pytest.param(
         7,
         f"UPDATE trade_ledger SET state = 'partially_filled' WHERE id = {of('resting')}",
         "trade {resting} is partially_filled, its newest audit record says working",

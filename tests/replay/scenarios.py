@@ -3,14 +3,17 @@
 from collections.abc import Awaitable, Callable
 
 from brokers.simulator.faults import AnswerLost
+from domain.discrepancies import Decision
 from domain.orders import OrderIntent, OrderType
 from domain.trades import workflow_id
 from tests.desk import Desk
 from tests.factories import lots, price
+from tests.reconciling import decide, reconcile
 from tests.workflows.asking import cancel
 from tests.workflows.holding import open_position
 from tests.workflows.reversing import pair, reverse
 from tests.workflows.stopping import carry_on, ended, latch, make_stop, resume
+from workflows.reconciliation_messages import discrepancy_workflow_id, run_workflow_id
 from workflows.reversal_messages import reversal_id
 from workflows.stop_messages import workflow_id as stop_workflow_id
 
@@ -59,6 +62,29 @@ async def everything_stopped(desk: Desk) -> str:
     return stop_workflow_id(stop.stop_id)
 
 
+async def difference_decided(desk: Desk) -> str:
+    await reconcile(desk)
+    desk.control.slip_money("250")
+    (waiting,) = (await reconcile(desk)).reviews
+    await decide(desk, waiting, Decision.DISPUTE)
+    await decide(desk, waiting, Decision.ACCEPT)
+    return discrepancy_workflow_id(waiting)
+
+
+async def difference_found(desk: Desk) -> str:
+    desk.control.slip_money("42")
+    await reconcile(desk, key="found")
+    return run_workflow_id(desk.slug, "found")
+
+
+async def difference_explained(desk: Desk) -> str:
+    desk.control.slip_money("250")
+    await reconcile(desk)
+    desk.control.record_late("250", ago_ms=5_000)
+    await reconcile(desk, key="explained")
+    return run_workflow_id(desk.slug, "explained")
+
+
 async def _settled(desk: Desk, intent: OrderIntent) -> str:
     await desk.settled(intent)
     return workflow_id(intent.user_id, intent.client_order_id)
@@ -74,5 +100,8 @@ SCENARIOS: dict[str, Callable[[Desk], Awaitable[str]]] = {
         unresolved_then_filled,
         position_reversed,
         everything_stopped,
+        difference_decided,
+        difference_found,
+        difference_explained,
     )
 }

@@ -15,13 +15,21 @@ from temporalio.workflow import NondeterminismError
 from tests.desk import Desk
 from tests.replay.hasty import HastyTrade
 from tests.replay.scenarios import SCENARIOS
+from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.reversal import ReversalWorkflow
 from workflows.trade import TradeWorkflow
 
 pytestmark = pytest.mark.replay
 
-WORKFLOWS = (TradeWorkflow, ReversalWorkflow, EmergencyStopWorkflow)
+WORKFLOWS = (
+    TradeWorkflow,
+    ReversalWorkflow,
+    EmergencyStopWorkflow,
+    ReconciliationWorkflow,
+    DiscrepancyWorkflow,
+)
 HISTORIES = Path(__file__).parent / "histories"
 
 

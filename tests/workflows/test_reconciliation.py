@@ -12,6 +12,7 @@ from tests.desk import Desk
 from tests.factories import lots, price
 from tests.reconciling import causes_of, decide, discrepancies_of, entered, reconcile, run_row
 from tests.waiting import until
+from tests.workflows.asking import broken_laws
 from tests.workflows.holding import open_position
 from workflows.reconciliation_messages import discrepancy_workflow_id
 
@@ -38,6 +39,7 @@ async def test_money_that_no_record_explains_is_corrected_once(desk: Desk) -> No
     assert await entered(desk, "unexplained") == [Decimal("42.17")]
     (row,) = await discrepancies_of(desk)
     assert (row["kind"], row["state"], row["impact_usd"]) == ("balance", "corrected", Decimal("42.17"))
+    assert await broken_laws(desk) == []
 
 
 async def test_a_late_record_takes_the_correction_back(desk: Desk) -> None:
@@ -61,6 +63,7 @@ async def test_money_for_a_person_waits_until_it_is_accepted(desk: Desk) -> None
     concluded = await reconcile(desk)
     (waiting,) = concluded.reviews
     assert concluded.verdict is Verdict.REVIEW
+    assert await broken_laws(desk) == []
 
     await decide(desk, waiting, Decision.DISPUTE)
     assert (await reconcile(desk)).reviews == (waiting,)
