@@ -17,6 +17,7 @@ from benchmarks import report
 from benchmarks.direct import direct_desk
 from benchmarks.durable import durable_desk
 from benchmarks.embedded import Embedded, embedded_stack
+from benchmarks.reconciliation import measure_reconciliations
 from benchmarks.reservations import measure_reservations
 from benchmarks.rest import rest_caller
 from benchmarks.stops import measure_stops, presser_of
@@ -24,7 +25,7 @@ from benchmarks.trades import compare_trades
 from benchmarks.ways import BenchFailed
 from stack.errors import StackError
 
-ROWS = ("trades", "reservations", "stops")
+ROWS = ("trades", "reservations", "stops", "reconciliations")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,6 +53,8 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
                 found["reservations"] = await _reservations(embedded, options, console)
             if "stops" in options.rows:
                 found["stops"] = await _stops(embedded, options, console)
+            if "reconciliations" in options.rows:
+                found["reconciliations"] = await _reconciliations(embedded, options, console)
     return found
 
 
@@ -105,11 +108,22 @@ async def _stops(embedded: Embedded, options: argparse.Namespace, console: Conso
     return report.stops_json(taken)
 
 
+async def _reconciliations(embedded: Embedded, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    console.print(
+        f"{options.reconciliations} reconciliations of many positions in each of {options.rounds} rounds"
+    )
+    client = await Client.connect(embedded.plan.temporal_address)
+    taken = await measure_reconciliations(embedded, client, count=options.reconciliations, rounds=options.rounds)
+    console.print(report.reconciliations_table(taken))
+    return report.reconciliations_json(taken)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition(":")[2].strip())
     parser.add_argument("--trades", type=_count, default=150, help="market orders in each way, over all rounds")
     parser.add_argument("--reservations", type=_count, default=40, help="reservations in each round")
     parser.add_argument("--stops", type=_count, default=3, help="stops in each round")
+    parser.add_argument("--reconciliations", type=_count, default=5, help="reconciliations in each round")
     parser.add_argument("--rounds", type=_count, default=6)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write the numbers")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.direct import Steps
+from benchmarks.reconciliation import Reconciliations
 from benchmarks.reservations import Reservations
 from benchmarks.samples import Samples, percentile
 from benchmarks.stops import Stops
@@ -109,6 +110,23 @@ def stops_tables(taken: Stops) -> RenderableType:
     for samples in (taken.flat, taken.flat_floor):
         _add(flat, samples, taken.flat_floor)
     return Group(latch, flat)
+
+
+def reconciliations_json(taken: Reconciliations) -> dict[str, Any]:
+    ways = (taken.agreeing, taken.differing, taken.floor)
+    return {
+        "positions": taken.positions,
+        "ways": {each.name: {**each.summary(), "times_floor": _ratio(each, taken.floor)} for each in ways},
+        "peak_mb": round(taken.peak_mb, 1),
+    }
+
+
+def reconciliations_table(taken: Reconciliations) -> RenderableType:
+    title = f"Reconciliation of {taken.positions} positions beside the broker's reads (ms)"
+    table = _table(f"{title}; at most {taken.peak_mb:.0f} MB")
+    for samples in (taken.agreeing, taken.differing, taken.floor):
+        _add(table, samples, taken.floor)
+    return table
 
 
 def _table(title: str) -> Table:
