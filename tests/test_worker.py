@@ -13,6 +13,7 @@ from tests.brokers.terminals import LOGIN, SERVER, simulated_terminal
 from tests.db.books import open_books
 from worker import run_broker
 from workflows.feed import workflow_id
+from workflows.reconciliation_messages import schedule_id
 
 
 def settings_of(database: Database, client: Client, path: str, folder: Path, **variables: str) -> BrokerSettings:
@@ -29,6 +30,12 @@ def settings_of(database: Database, client: Client, path: str, folder: Path, **v
             **variables,
         }
     )
+
+
+async def end_watching(client: Client) -> None:
+    """End what a worker leaves running for the next one: the account's feed and its schedule."""
+    await client.get_schedule_handle(schedule_id("demo")).delete()
+    await client.get_workflow_handle(workflow_id("demo")).terminate()
 
 
 async def test_a_worker_whose_terminal_shows_another_account_says_so_in_the_books_and_ends(
@@ -67,7 +74,7 @@ async def test_what_changed_while_no_worker_ran_is_noticed_at_the_next_start(
         stopping.set()
         with simulated_terminal(tmp_path) as path:
             await run_broker(settings_of(database, temporal_client, path, tmp_path), stopping)
-        await temporal_client.get_workflow_handle(workflow_id("demo")).terminate()
+        await end_watching(temporal_client)
 
         waiting = await books.rows("SELECT symbol, term, was, shown FROM contract_changes")
         assert waiting == [{"symbol": "EURUSD", "term": "contract_size", "was": "10", "shown": "100000"}]

@@ -11,7 +11,7 @@ from typing import cast
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
-from activities.feed import FeedActivities, FollowAccount, Pace
+from activities.feed import FeedActivities, FollowAccount, Pace, Reconnected
 from brokers.protocol import AccountReading, MarketReading
 from db.accounts import Lease
 from domain.errors import PipelineError
@@ -48,6 +48,7 @@ class ReadBroker(ScriptedBroker):
     fault: PipelineError | None = None
     list_fault: PipelineError | None = None
     fills_read: int = 0
+    market_asked: int = 0
 
     async def read_instruments(self) -> tuple[Instrument, ...]:
         self._stumble()
@@ -56,6 +57,7 @@ class ReadBroker(ScriptedBroker):
         return self.cards
 
     async def read_market(self, symbols: tuple[str, ...], *, deals_since: datetime) -> MarketReading:
+        self.market_asked += 1
         self._stumble()
         read_at = now()
         account = AccountReading(
@@ -115,6 +117,7 @@ def make_feed(
     *,
     instruments: timedelta = timedelta(milliseconds=20),
     clock: Callable[[], datetime] = now,
+    reconnected: Reconnected | None = None,
 ) -> FeedActivities:
     return FeedActivities(
         books.broker,
@@ -122,6 +125,7 @@ def make_feed(
         cast("Client", signals or Signals()),
         pace=Pace(interval=timedelta(milliseconds=10), instruments_interval=instruments),
         now=clock,
+        reconnected=reconnected,
     )
 
 

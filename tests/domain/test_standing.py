@@ -71,6 +71,14 @@ def test_a_changed_contract_denies_what_opens_and_lets_through_what_reduces(
     assert isinstance(evaluate(make_intent(side=Side.SELL, position_id=7001), context), Approved)
 
 
+def test_an_account_that_was_not_compared_yet_opens_nothing_and_lets_through_what_reduces() -> None:
+    context = make_context(account=make_account(unreconciled_since=NOW), holding=make_holding())
+
+    denial = only_denial(make_intent(), context)
+    assert (denial.gate, denial.code) == (Gate.ACCOUNT, "not_reconciled")
+    assert isinstance(evaluate(make_intent(side=Side.SELL, position_id=7001), context), Approved)
+
+
 def test_a_changed_contract_says_who_can_open_it_again() -> None:
     change = Pending(symbol="EURUSD", term="contract_size", was="100000", shown="1000")
     assert only_denial(make_intent(), make_context(contract_changes=(change,))).message == (
