@@ -207,6 +207,8 @@ EXACT = Law(
             WHERE d.account_id = b.id AND d.kind IN ('balance', 'credit') AND d.state IN ({_CALLED})
         ) w
         WHERE s.balance + s.credit <> c.amount + w.amount AND NOT EXISTS (
+            SELECT FROM fills f WHERE f.account_id = b.id AND f.booked_at + {AT_ONCE} >= s.read_at)
+        AND NOT EXISTS (
             SELECT FROM ledger_entries e JOIN ledger_accounts l ON l.id = e.ledger_account_id
             WHERE l.account_id = b.id AND e.posted_at + {AT_ONCE} >= s.read_at)
         """,  # noqa: S608 - the only parts put in are our own constants

@@ -15,7 +15,7 @@ from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.stop_messages import StopInput, start_options
 
 # How soon such a stop is begun.
-KEEP_STOPS_SECONDS = 1.0
+KEEP_STOPS_SECONDS = 1
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from activities.feed import FeedActivities
+from activities.feed_books import FeedBooks
 from brokers.mt5 import mapping, sending
 from brokers.mt5.adapter import Mt5Broker
 from brokers.mt5.outcomes import Unclear
@@ -105,7 +105,7 @@ async def test_a_feed_that_overlooks_fills_is_found_out(
     async def overlook(*_: Any) -> None:
         """Book nothing."""
 
-    monkeypatch.setattr(FeedActivities, "_book", overlook)
+    monkeypatch.setattr(FeedBooks, "book", overlook)
     outcome = await played(seed_of(Cell(step=Step.ACCEPT, blow=Blow.DELAY)), rehearsal_books)
     assert Fault.UNBOOKED in faults(outcome)
 
