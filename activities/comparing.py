@@ -18,7 +18,7 @@ from activities.heartbeats import heartbeating
 from activities.sender import Sender
 from brokers.protocol import MarketReading
 from db.book_side import BookSide, read_books, read_worth
-from db.fill_queries import unbooked
+from db.fill_queries import not_as_booked
 from db.runs import last_run
 from domain.fills import Fill
 from domain.money import ZERO, Currency
@@ -63,6 +63,17 @@ class Comparison:
     totals: Mapping[str, Decimal]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Brought:
+    """The records that came into the books, and those that wait for one that they belong to."""
+
+    tickets: tuple[int, ...] = ()
+    waiting: tuple[Fill, ...] = ()
+
+    def with_(self, more: "_Brought") -> "_Brought":
+        return _Brought(tickets=(*self.tickets, *more.tickets), waiting=(*self.waiting, *more.waiting))
+
+
 class ComparingActivities:
     def __init__(
         self,
@@ -89,16 +100,22 @@ class ComparingActivities:
         """Read both sides and name every difference."""
         assert step.account_slug == self._sender.account.slug, "an account is read by its own sender"
         async with heartbeating():
-            tickets = await self._book_missing(await self._read_records())
+            brought = await self._bring(await self._read_records())
             reading = await self._feed.read_whole()
-            books, worth = await self._read_books()
-            compared = _compared(books, reading, worth, quiet=self._quiet)
+            books, compared = await self._compare(reading, brought)
             late = await self._look_up(compared.found)
-            if late:
-                tickets += late
-                books, worth = await self._read_books()
-                compared = _compared(books, reading, worth, quiet=self._quiet)
-            return _comparison(books, reading, compared, tickets)
+            if late != _Brought():
+                brought = brought.with_(late)
+                books, compared = await self._compare(reading, brought)
+            return _comparison(books, reading, compared, brought.tickets)
+
+    async def _compare(self, reading: MarketReading, brought: _Brought) -> tuple[BookSide, Compared]:
+        account = self._sender.account
+        async with self._engine.connect() as connection:
+            books = await read_books(connection, account.id, quiet=self._quiet)
+            worth = await read_worth(connection, account.id, Currency(account.currency))
+        moving = _moving(books, reading, brought.waiting, quiet=self._quiet)
+        return books, _compared(books, reading, moving, worth)
 
     async def _read_records(self) -> tuple[Fill, ...]:
         """The records since the last run, and of a window before, in which they may still change."""
@@ -109,35 +126,31 @@ class ComparingActivities:
             since = min(since, last["read_at"] - self._quiet)
         return await self._sender.broker.read_fills(since)
 
-    async def _book_missing(self, records: Sequence[Fill]) -> tuple[int, ...]:
-        tickets = {fill.ticket for fill in records}
-        if not tickets:
-            return ()
+    async def _bring(self, records: Sequence[Fill]) -> _Brought:
+        """Have the records booked that the books do not have as the broker shows them."""
+        account_id = self._sender.account.id
         async with self._engine.connect() as connection:
-            missing = await unbooked(connection, self._sender.account.id, tickets)
-        found = [fill for fill in records if fill.ticket in missing]
-        if found:
-            await self._feed.book_found(found)
-        return tuple(sorted(missing))[:DIFFERENCES_MAX]
-
-    async def _read_books(self) -> tuple[BookSide, Worth]:
-        account = self._sender.account
+            found = await not_as_booked(connection, account_id, records)
+        if not found:
+            return _Brought()
+        await self._feed.book_found(found)
         async with self._engine.connect() as connection:
-            books = await read_books(connection, account.id, quiet=self._quiet)
-            return books, await read_worth(connection, account.id, Currency(account.currency))
+            waiting = await not_as_booked(connection, account_id, found)
+        tickets = {fill.ticket for fill in found} - {fill.ticket for fill in waiting}
+        return _Brought(tickets=tuple(sorted(tickets))[:DIFFERENCES_MAX], waiting=waiting)
 
-    async def _look_up(self, found: Sequence[Difference]) -> tuple[int, ...]:
+    async def _look_up(self, found: Sequence[Difference]) -> _Brought:
         """Read the records of positions that differ, however old: one may have been made before our time."""
-        tickets: tuple[int, ...] = ()
+        brought = _Brought()
         numbers = [each.number for each in found if each.kind in POSITIONS and each.number is not None]
         for number in numbers[:LOOKED_UP_MAX]:
-            tickets += await self._book_missing(await self._sender.broker.read_position_fills(number))
-        return tickets
+            brought = brought.with_(await self._bring(await self._sender.broker.read_position_fills(number)))
+        return brought
 
 
-def _compared(books: BookSide, reading: MarketReading, worth: Worth, *, quiet: timedelta) -> Compared:
+def _compared(books: BookSide, reading: MarketReading, moving: Moving, worth: Worth) -> Compared:
     """The differences of both sides, with the equity's, which has only the broker's side."""
-    compared = compare(books.side, _side(reading), moving=_moving(books, reading, quiet=quiet), worth=worth)
+    compared = compare(books.side, _side(reading), moving=moving, worth=worth)
     account = reading.account
     gap = equity_gap(
         balance=account.balance,
@@ -171,8 +184,8 @@ def _side(reading: MarketReading) -> Side:
     )
 
 
-def _moving(books: BookSide, reading: MarketReading, *, quiet: timedelta) -> Moving:
-    """What either side shows in motion at the moment of the reading."""
+def _moving(books: BookSide, reading: MarketReading, waiting: Sequence[Fill], *, quiet: timedelta) -> Moving:
+    """What either side shows in motion at the moment of the reading, and what waits to be booked."""
     recent_at = reading.account.read_at - quiet
     magics = books.moving_magics
     positions = {
@@ -180,11 +193,14 @@ def _moving(books: BookSide, reading: MarketReading, *, quiet: timedelta) -> Mov
         for position in reading.positions
         if position.updated_at > recent_at or position.magic in magics
     }
+    positions |= {fill.position_id for fill in waiting if fill.position_id}
     orders = {order.broker_order_id for order in reading.orders if order.magic in magics}
     return Moving(
         positions=books.moving_positions | positions,
         orders=books.moving_orders | orders,
-        money=books.moving_money or any(position.updated_at > recent_at for position in reading.positions),
+        money=books.moving_money
+        or any(position.updated_at > recent_at for position in reading.positions)
+        or any(fill.cash != 0 for fill in waiting),
     )
 
 

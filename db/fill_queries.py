@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.tables import fills
+from domain.fills import Fill
 from domain.money import Lots, Price
 
 # A close by an opposite position makes a fill on each of the two; the lots are those of its own.
@@ -21,6 +22,16 @@ _EXECUTED = text("""
           FROM fills f JOIN trade_ledger t ON t.id = f.trade_id
           WHERE f.trade_id = :trade_id AND f.position_id IS DISTINCT FROM t.close_by_position_id
           ORDER BY f.ticket, f.revision DESC) f
+""")
+
+_NOT_AS_BOOKED = text("""
+    SELECT r.ticket
+    FROM unnest(CAST(:tickets AS bigint[]), CAST(:hashes AS text[])) AS r (ticket, content_hash)
+    LEFT JOIN LATERAL (
+        SELECT content_hash FROM fills f WHERE f.account_id = :account_id AND f.ticket = r.ticket
+        ORDER BY f.revision DESC LIMIT 1
+    ) f ON true
+    WHERE f.content_hash IS DISTINCT FROM r.content_hash
 """)
 
 _FEED_START = text("""
@@ -45,6 +56,16 @@ async def unbooked(connection: AsyncConnection, account_id: UUID, tickets: Colle
     """Those of the tickets that the books do not have."""
     query = select(fills.c.ticket).where(fills.c.account_id == account_id, fills.c.ticket.in_(tickets))
     return set(tickets) - set((await connection.scalars(query)).all())
+
+
+async def not_as_booked(
+    connection: AsyncConnection, account_id: UUID, records: Collection[Fill]
+) -> tuple[Fill, ...]:
+    """Those of the records that the books do not have, or have with another content."""
+    shown = {"tickets": [fill.ticket for fill in records], "hashes": [fill.content_hash for fill in records]}
+    found = await connection.scalars(_NOT_AS_BOOKED, {"account_id": account_id, **shown})
+    tickets = set(found.all())
+    return tuple(fill for fill in records if fill.ticket in tickets)
 
 
 async def count_tickets(connection: AsyncConnection, account_id: UUID) -> int:

@@ -30,14 +30,13 @@ _RECONCILED = text("""
 """)
 
 # Every record that came into the books since the last run, by what it proves. One that was executed before the
-# last reading came late; one of ours that its own send did not bring was missed.
+# last reading came late; one of ours that the run itself had to bring was missed.
 _EXPLAINED = text("""
     SELECT e.cause, count(*) AS count, sum(e.amount) AS amount,
            (array_agg(e.ticket ORDER BY e.ticket))[1:CAST(:evidence_max AS integer)] AS tickets
     FROM (
         SELECT f.ticket, f.executed_at, x.cause, x.amount
         FROM fills f
-        LEFT JOIN trade_ledger t ON t.id = f.trade_id
         CROSS JOIN LATERAL (VALUES
             (CASE
                 WHEN f.kind IN ('correction', 'cancelled') OR f.revision > 1 THEN 'correction'
@@ -52,8 +51,7 @@ _EXPLAINED = text("""
                 WHEN f.reason = 'stop_out' THEN 'stop_out_exit'
                 WHEN f.reason = 'rollover' THEN 'rollover'
                 WHEN f.trade_id IS NULL THEN 'manual_trade'
-                WHEN f.source <> 'submit' AND (t.order_type = 'market' OR f.ticket = ANY(CAST(:found AS bigint[])))
-                    THEN 'missed_fill' END, f.profit),
+                WHEN f.ticket = ANY(CAST(:found AS bigint[])) THEN 'missed_fill' END, f.profit),
             (CASE WHEN f.kind = 'trade' AND f.commission <> 0 THEN 'commission' END, f.commission),
             (CASE WHEN f.kind = 'trade' AND f.swap <> 0 THEN 'swap' END, f.swap),
             (CASE WHEN f.kind = 'trade' AND f.fee <> 0 THEN 'fee' END, f.fee),

@@ -75,5 +75,8 @@ async def settle(desk: Desk) -> None:
             await stops.stopped(connection, ControlScope.ACCOUNT, desk.slug)
             await stops.resume(connection, ControlScope.ACCOUNT, desk.slug, actor="test", reason="settled")
         await connection.exec_driver_sql("ALTER TABLE discrepancies DISABLE TRIGGER USER")
-        await connection.exec_driver_sql("UPDATE discrepancies SET found_at = found_at - interval '2 days'")
+        await connection.exec_driver_sql(
+            "UPDATE discrepancies"
+            " SET found_at = found_at - interval '2 days', ended_at = ended_at - interval '2 days'"
+        )
         await connection.exec_driver_sql("ALTER TABLE discrepancies ENABLE TRIGGER USER")

@@ -5,6 +5,8 @@ from decimal import Decimal
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 
+from brokers.simulator.faults import DealAmended
+from brokers.simulator.market import Side as SimulatedSide
 from domain.discrepancies import Decision
 from domain.orders import OrderState, OrderType
 from domain.reconciliation import RunCause, Verdict
@@ -120,6 +122,8 @@ async def test_a_position_that_nobody_wants_is_closed_through_the_stop(desk: Des
     await until(flat, what="the position to be closed")
     trade = await desk.scalar("SELECT client_order_id FROM trade_ledger")
     assert trade == f"discrepancy-{waiting.hex[:16]}"
+    # The record of its close waits a little for one that opened it, and nothing is made of that.
+    assert (await reconcile(desk)).reviews == ()
 
     async def agreed() -> bool:
         return (await reconcile(desk)).verdict in {Verdict.CLEAN, Verdict.EXPLAINED}
@@ -151,6 +155,19 @@ async def test_a_missed_fill_is_booked_and_wakes_its_trade(unfollowed_desk: Desk
 
     assert await causes_of(desk, concluded.run_id) == {"missed_fill": 1, "commission": 1}
     await desk.becomes(limit, OrderState.FILLED)
+
+
+async def test_a_record_that_the_broker_has_changed_is_booked_anew(unfollowed_desk: Desk) -> None:
+    desk = unfollowed_desk
+    desk.control.manual_trade("EURUSD", SimulatedSide.BUY, "0.01")
+    await reconcile(desk)
+    desk.control.happen(DealAmended(commission=Decimal("-3.21")), symbol="EURUSD")
+
+    concluded = await reconcile(desk)
+
+    assert (await causes_of(desk, concluded.run_id))["correction"] == 1
+    assert concluded.verdict is Verdict.EXPLAINED
+    assert (await reconcile(desk)).verdict is Verdict.CLEAN
 
 
 async def test_an_order_of_ours_that_no_trade_has_is_flagged_and_a_foreign_one_left_alone(desk: Desk) -> None:
