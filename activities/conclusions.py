@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -82,6 +82,9 @@ class Conclusion:
     async def draw(self) -> Verdict:
         step = self.step
         last = await runs.last_run(self.connection, self.account.id)
+        if last is None and any(each.kind in MONEY | POSITIONS for each in step.kept_out):
+            # Else the next run would find what the account had before the books, with nothing to explain it.
+            step = self.step = replace(step, reason=step.reason or "the books are opened once nothing moves")
         if step.reason is not None or step.read_at is None:
             await self._write(
                 Verdict.INCONCLUSIVE, explained=(), watermark=0 if last is None else last["watermark"]
@@ -240,7 +243,11 @@ class Conclusion:
             )
 
     async def _end(self, known: Mapping[str, Discrepancy], explained: tuple[Explained, ...]) -> None:
-        seen = {each.key for each in (*self.step.found, *self.step.kept_out)}
+        named = (*self.step.found, *self.step.kept_out)
+        if sum(self.step.counts.get(name, 0) for name in ("differences", "kept_out")) > len(named):
+            # There were more than a run names, so that what it does not name may still be there.
+            return
+        seen = {each.key for each in named}
         cause = next((each.cause for each in explained if each.cause in _LATE), None)
         for key, each in known.items():
             if key not in seen:

@@ -67,7 +67,10 @@ class DecidingActivities:
 
     @activity.defn(name="decide_discrepancy")
     async def decide_discrepancy(self, step: DecideDiscrepancy) -> DiscrepancyProgress:
-        """Carry the decision out. Raises DecisionRefused, DiscrepancyDecided, DiscrepancyNotFound."""
+        """Carry the decision out; a repeat gets the first answer, with the same close.
+
+        Raises DecisionRefused, DiscrepancyDecided, DiscrepancyNotFound.
+        """
         async with self._engine.begin() as connection:
             slug = await discrepancies.account_slug(connection, step.discrepancy_id)
             account = await accounts.read_account(connection, slug)
@@ -76,6 +79,11 @@ class DecidingActivities:
             refused = objection(step.decision, found.difference)
             if refused is not None:
                 raise DecisionRefused(refused)
+            if found.state is DiscrepancyState.KEPT_OUT:
+                raise DecisionRefused(f"{found.difference.subject} is in motion; a later run asks, if it stays")
+            close = await self._close(connection, account, found) if step.decision is Decision.CLOSE else None
+            if found.state not in WAITING and found.said == (step.decision, step.decided_by, step.reason):
+                return _progress(found, account, close=close)
             books = await book_side.read_books(connection, account.id, quiet=timedelta(0))
             if found.state in WAITING and not books.still_has(found.difference):
                 raise DecisionRefused(
@@ -89,7 +97,6 @@ class DecidingActivities:
                 at=self._now(),
                 event_id=acceptance_id(found.id) if _corrects(step.decision, found) else None,
             )
-            close = await self._close(connection, account, found) if step.decision is Decision.CLOSE else None
             await discrepancies.decide(connection, account, found, decided)
             await _carry_out(connection, account, found, decided)
             return _progress(await discrepancies.lock(connection, step.discrepancy_id), account, close=close)

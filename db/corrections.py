@@ -25,7 +25,7 @@ _ADJUST = text("""
     VALUES (:id, :account_id, :position_id, :symbol, :lots, :price, :discrepancy_id)
     ON CONFLICT (id) DO NOTHING
 """)
-# What stands in the books in place of a record that came too late for a run; `found_at` is when it was read.
+# What stands in the books in place of a record that came too late for a run; `seen_at` is when it was read.
 _IN_PLACE_OF = text("""
     SELECT d.id, d.event_id, a.id AS adjustment_id, a.symbol, a.lots, a.price, a.position_id
     FROM discrepancies d

@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.accounts import Account
-from db.journal import clear_alerts, raise_alert, record
+from db.journal import raise_alert, record
 from db.jsons import plain
 from db.tables import broker_accounts, discrepancies
 from domain.discrepancies import WAITING, Decision, DiscrepancyState
@@ -27,11 +27,12 @@ KEPT_OUT_MAX = 5
 _CORRECTED_TODAY = text("""
     SELECT coalesce(sum(d.impact_usd), 0) FROM discrepancies d JOIN broker_accounts b ON b.id = d.account_id
     WHERE d.account_id = :account_id AND d.state = 'corrected'
-        AND d.found_at >= date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE b.day_zone)
+        AND d.ended_at >= date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE b.day_zone)
             AT TIME ZONE b.day_zone
 """)
 
 
+_CLEAR = text("UPDATE alerts SET cleared_at = clock_timestamp() WHERE key LIKE :keys AND cleared_at IS NULL")
 _ACCOUNT_OF = text("""
     SELECT b.slug FROM discrepancies d JOIN broker_accounts b ON b.id = d.account_id WHERE d.id = :id
 """)
@@ -39,7 +40,7 @@ _ACCOUNT_OF = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Discrepancy:
-    """A difference as the books keep it."""
+    """A difference as the books keep it; `said` is what was decided last, by whom and why."""
 
     id: UUID
     account_id: UUID
@@ -48,6 +49,7 @@ class Discrepancy:
     tier: Tier
     run_count: int
     found_at: datetime
+    said: tuple[str | None, str | None, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,7 @@ async def end(
         .where(discrepancies.c.id == gone.id)
         .values(state=state, cause=cause, ended_at=seen.at, last_run_id=seen.run_id)
     )
-    await clear_alerts(connection, [_alert_key(gone.id), f"{_alert_key(gone.id)}:kept_out"])
+    await _clear_alerts(connection, gone.id)
     await _record(connection, account, gone.id, f"discrepancy.{state}", actor=seen.actor, detail={"cause": cause})
 
 
@@ -214,7 +216,7 @@ async def decide(
         )
     )
     if ended_at is not None:
-        await clear_alerts(connection, [_alert_key(discrepancy.id)])
+        await _clear_alerts(connection, discrepancy.id)
     detail = {"decision": decided.decision, "reason": decided.reason}
     action = f"discrepancy.{decided.state}"
     await _record(connection, account, discrepancy.id, action, actor=decided.actor, detail=detail)
@@ -258,13 +260,15 @@ async def _alert(
 ) -> None:
     worth = "of unknown value" if difference.impact is None else f"{difference.impact:.2f} USD"
     told = f"{account.slug}: {difference.subject} differs by {difference.amount} ({worth}); {difference.told}"
-    key, severity = _alert_key(standing.id), "critical" if standing.tier is Tier.STOP else "warning"
+    # One that grows into another tier is told anew.
+    key = f"{_alert_key(standing.id)}:{standing.tier}"
+    severity = "critical" if standing.tier is Tier.STOP else "warning"
     if standing.state is DiscrepancyState.CORRECTED:
         severity = "info"
     if standing.state is DiscrepancyState.KEPT_OUT:
         if known is None or known.run_count + 1 < KEPT_OUT_MAX:
             return
-        key, severity = f"{key}:kept_out", "warning"
+        key, severity = f"{_alert_key(standing.id)}:kept_out", "warning"
         told = f"{told}: kept out of {KEPT_OUT_MAX} runs, since something of it is in flight"
     await raise_alert(
         connection,
@@ -275,6 +279,11 @@ async def _alert(
         account_id=account.id,
         trade_id=None,
     )
+
+
+async def _clear_alerts(connection: AsyncConnection, discrepancy_id: UUID) -> None:
+    """Note that none of its alerts, reminders among them, is of any use now."""
+    await connection.execute(_CLEAR, {"keys": f"{_alert_key(discrepancy_id)}:%"})
 
 
 def _alert_key(discrepancy_id: UUID) -> str:
@@ -317,4 +326,5 @@ def _discrepancy(row: RowMapping) -> Discrepancy:
         tier=Tier(row["tier"]),
         run_count=row["run_count"],
         found_at=row["found_at"],
+        said=(row["decision"], row["decided_by"], row["reason"]),
     )

@@ -761,7 +761,7 @@ Index("ix_discrepancies_found", discrepancies.c.found_at.desc(), discrepancies.c
 Index(
     "ix_discrepancies_corrected",
     discrepancies.c.account_id,
-    discrepancies.c.found_at,
+    discrepancies.c.ended_at,
     postgresql_where=text("state IN ('corrected', 'accepted', 'adopted')"),
 )
 

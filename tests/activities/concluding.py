@@ -1,4 +1,4 @@
-"""Comparisons as they might have been read, concluded on the real books, and what the books have by then."""
+"""Comparisons as they might have been read, concluded and decided on the real books, and what those have then."""
 
 import itertools
 from dataclasses import replace
@@ -11,8 +11,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.concluding import ConcludingActivities
 from activities.conclusions import Concluded, ConcludeRun
+from activities.deciding import DecideDiscrepancy, DecidingActivities, DiscrepancyProgress
 from db.book_side import BookSide, read_books
-from domain.discrepancies import DiscrepancyState
+from domain.discrepancies import Decision, DiscrepancyState
 from domain.fills import Entry, Fill, FillKind
 from domain.money import ZERO, Lots
 from domain.reconciliation import Difference, DifferenceKind, RunCause, Thresholds
@@ -118,6 +119,27 @@ async def waiting_gap(books: Books, amount: str) -> UUID:
     """The discrepancy that the next run makes of a balance that differs by that much."""
     (waiting,) = (await found(books, await balance_gap(books, amount))).reviews
     return waiting
+
+
+def deciding(books: Books) -> DecidingActivities:
+    return DecidingActivities(books.database.engine("pipeline"), now=lambda: books.now)
+
+
+async def decide(
+    books: Books, discrepancy_id: UUID, decision: Decision, *, by: str = "user:risk", reason: str = "told by mail"
+) -> DiscrepancyProgress:
+    said = DecideDiscrepancy(discrepancy_id=discrepancy_id, decision=decision, decided_by=by, reason=reason)
+    return await ActivityEnvironment().run(deciding(books).decide_discrepancy, said)
+
+
+async def waiting_position(books: Books, number: int, shown: str, **changes: Any) -> UUID:
+    (waiting,) = (await found(books, await position_gap(books, number, shown, **changes))).reviews
+    return waiting
+
+
+async def position_lots(books: Books, number: int) -> Decimal | None:
+    held = (await read_side(books)).side.positions.get(number)
+    return None if held is None else held.lots
 
 
 def money_record(amount: str, *, ago: timedelta, books: Books, **changes: Any) -> Fill:

@@ -1,4 +1,4 @@
-"""What runs make of books and differences that move on between them: late records, and what is in motion."""
+"""What runs make of books and differences that move on between them, and what each run leaves behind."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from domain.discrepancies import DiscrepancyState
-from domain.reconciliation import Verdict
+from domain.reconciliation import RunCause, Verdict
 from tests.activities.concluding import (
     alerts,
     balance_gap,
@@ -19,6 +19,7 @@ from tests.activities.concluding import (
     make_run,
     money_record,
     opened,
+    order_gap,
     position_gap,
     read_side,
     states,
@@ -60,7 +61,7 @@ async def test_a_late_record_takes_the_correction_back_in_its_own_transaction(bo
     assert sum(await entries(books, "broker_cash")) == Decimal("10099.99")
     (row,) = await discrepancies(books)
     assert (row["state"], row["cause"], row["cause_ticket"]) == ("explained", "late_deal", late.ticket)
-    # One transaction has one instant of writing, whatever the clock says.
+    # What a transaction has written carries its number.
     written = (
         "SELECT count(DISTINCT xmin::text) FROM (SELECT xmin FROM fills UNION ALL SELECT xmin FROM discrepancies"
     )
@@ -168,3 +169,80 @@ async def test_what_was_open_and_is_gone_is_explained(books: Books) -> None:
     assert await alerts(books) == [("discrepancy", "critical", True)]
     # What was stopped is opened again by a person, and by nothing else.
     assert await controls(books) == [HALTED_HERE]
+
+
+# What a run leaves behind.
+
+
+async def test_a_run_at_start_up_says_what_happened_meanwhile(books: Books) -> None:
+    await opened(books)
+    ended_at = await books.scalar("SELECT ended_at FROM reconciliation_log")
+    books.now += timedelta(hours=8)
+    await books.book(
+        money_record("-30", ago=timedelta(hours=1), books=books),
+        money_record("100", ago=timedelta(hours=2), books=books),
+        money_record("50", ago=timedelta(hours=3), books=books),
+    )
+
+    run = await found(books, await balance_gap(books, "250"), cause=RunCause.STARTUP)
+
+    report = await books.scalar("SELECT report FROM reconciliation_log WHERE id = :id", id=run.run_id)
+    assert report == {
+        "away_since": ended_at.isoformat(),
+        "happened": ["2 deposit, 150 USD", "1 withdrawal, -30 USD"],
+        "needs_person": True,
+    }
+
+
+async def test_a_quiet_night_needs_nobody(books: Books) -> None:
+    await opened(books)
+    run = await found(books, cause=RunCause.STARTUP)
+    report = await books.scalar("SELECT report FROM reconciliation_log WHERE id = :id", id=run.run_id)
+    assert (report["happened"], report["needs_person"]) == ([], False)
+
+
+async def test_only_a_run_that_read_the_account_since_lets_it_trade(books: Books) -> None:
+    since = "SELECT unreconciled_since FROM broker_accounts"
+    await opened(books)
+    await books.run("UPDATE broker_accounts SET unreconciled_since = :at", at=books.now)
+
+    unread = await found(books, read_at=None, reason="the broker could not be read: away")
+    assert (unread.verdict, await books.scalar(since)) == (Verdict.INCONCLUSIVE, books.now)
+    assert (await found(books, read_at=books.now - SECOND)).verdict is Verdict.CLEAN
+    assert await books.scalar(since) == books.now
+
+    assert (await found(books, await balance_gap(books, "200"))).verdict is Verdict.REVIEW
+    assert await books.scalar(since) is None
+
+
+async def test_a_run_that_read_nothing_ends_nothing(books: Books) -> None:
+    await opened(books)
+    waiting = await waiting_gap(books, "200")
+    await found(books, await balance_gap(books, "200"), kept_out=(order_gap(),))
+
+    concluded = await found(books, read_at=None, reason="the broker could not be read: away")
+
+    assert (concluded.verdict, concluded.reviews, concluded.ended) == (Verdict.INCONCLUSIVE, (waiting,), ())
+    assert await states(books) == [S.OPEN, S.KEPT_OUT]
+
+
+async def test_every_change_is_recorded(books: Books) -> None:
+    await opened(books)
+    await found(books, await balance_gap(books, "60"))
+    await found(books, await balance_gap(books, "600"), kept_out=(order_gap(),))
+    await found(books)
+
+    rows = await books.rows(
+        "SELECT action, count(*) AS count FROM audit_log WHERE action ~ '^(disc|recon)' GROUP BY action"
+    )
+    assert {row["action"]: row["count"] for row in rows} == {
+        "discrepancy.corrected": 1,
+        "discrepancy.open": 1,
+        "discrepancy.kept_out": 1,
+        "discrepancy.explained": 1,
+        "discrepancy.passed": 1,
+        "reconciliation.explained": 1,
+        "reconciliation.corrected": 1,
+        "reconciliation.stopped": 1,
+        "reconciliation.clean": 1,
+    }

@@ -60,7 +60,7 @@ CREATE TABLE discrepancies (
 CREATE UNIQUE INDEX ix_discrepancies_waiting ON discrepancies (account_id, kind, subject)
     WHERE state IN ('kept_out', 'open', 'disputed');
 CREATE INDEX ix_discrepancies_found ON discrepancies (found_at DESC, id DESC);
-CREATE INDEX ix_discrepancies_corrected ON discrepancies (account_id, found_at)
+CREATE INDEX ix_discrepancies_corrected ON discrepancies (account_id, ended_at)
     WHERE state IN ('corrected', 'accepted', 'adopted');
 CREATE TRIGGER touch BEFORE UPDATE ON discrepancies FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
