@@ -7,10 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
-from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateFailedError
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.client import WorkflowUpdateFailedError
 
 from api.connections import Connections, Links
 from api.cursors import CursorQuery, LimitQuery, after_row, row_place
@@ -27,18 +24,15 @@ from api.trades import scope_of
 from api.views import View
 from db.reconciliation_listings import DiscrepancyFilter, list_discrepancies
 from domain.discrepancies import DECIDED, WAITING, Decision, DiscrepancyState, effects
-from domain.errors import DiscrepancyDecided, DiscrepancyNotFound
+from domain.errors import DecisionRefused, DiscrepancyDecided, DiscrepancyNotFound
 from domain.reconciliation import Difference, DifferenceKind, Tier
-from workflows.discrepancy import DiscrepancyWorkflow
-from workflows.queues import PIPELINE
-from workflows.reconciliation_messages import (
-    Decide,
-    DiscrepancyInput,
-    discrepancy_workflow_id,
-)
+from workflows.deciding import NO_ANSWER, put_decision, refusal_of
+from workflows.reconciliation_messages import Decide, discrepancy_workflow_id
 
 router = APIRouter(prefix="/api/reconciliation", tags=["reconciliation"])
 
+# A workflow server that takes nothing by then is away, and the caller asks again under the same key.
+_TAKEN_WITHIN_SECONDS = 0.8
 # A decision is one transaction; while the books are away, the server keeps it and a repeat finds it.
 _DECIDED_WITHIN_SECONDS = 10.0
 
@@ -115,8 +109,8 @@ class Discrepancy(View):
             theirs=row["theirs"],
             impact=row["impact_usd"],
         )
-        waits = row["state"] in WAITING
-        shown = [vars(each) for each in effects(difference, floating=row["floating"])] if waits else []
+        asked = row["state"] in WAITING - {DiscrepancyState.KEPT_OUT}
+        shown = [vars(each) for each in effects(difference, floating=row["floating"])] if asked else []
         temporal = links.workflow(discrepancy_workflow_id(row["id"]))
         return cls.model_validate({**row, "effects": shown, "temporal": temporal})
 
@@ -165,9 +159,12 @@ async def decide(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Discrepancy:
     """Decide what becomes of it, in your name; the same again changes nothing. For the roles risk and admin."""
-    key = one_key(body.client_order_id, idempotency_key)
+    # The same key of another person is another decision.
+    key = f"{user.id.hex}-{one_key(body.client_order_id, idempotency_key)}"
     said = Decide(decision=body.decision, decided_by=f"user:{user.id}", reason=body.reason)
     row = await _row(connected, None, discrepancy_id)
+    if row["state"] == DiscrepancyState.KEPT_OUT:
+        raise DecisionRefused(f"{row['subject']} is in motion; a later run asks, if it stays")
     if row["state"] in WAITING:
         await _put(connected, discrepancy_id, said, key=key)
         row = await _row(connected, None, discrepancy_id)
@@ -180,37 +177,20 @@ async def decide(
 
 
 async def _put(connected: Connections, discrepancy_id: UUID, said: Decide, *, key: str) -> None:
-    """Have the discrepancy's workflow carry the decision out; one that has been lost is begun again."""
-    start = WithStartWorkflowOperation(
-        DiscrepancyWorkflow.run,
-        DiscrepancyInput(discrepancy_id=discrepancy_id),
-        id=discrepancy_workflow_id(discrepancy_id),
-        task_queue=PIPELINE,
-        static_summary="discrepancy, begun anew by its decision",
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-    )
+    """Have the discrepancy's workflow carry the decision out."""
     try:
+        async with asyncio.timeout(_TAKEN_WITHIN_SECONDS):
+            taken = await put_decision(connected.temporal, discrepancy_id, said, key=key)
         async with asyncio.timeout(_DECIDED_WITHIN_SECONDS):
-            _ = await connected.temporal.execute_update_with_start_workflow(
-                DiscrepancyWorkflow.decide, said, id=f"decide-{key}", start_workflow_operation=start
-            )
+            _ = await taken.result()
     except WorkflowUpdateFailedError as error:
-        raise _refusal(error) from error
-    except WorkflowAlreadyStartedError as error:
+        refusal = refusal_of(error)
+        problem = None if refusal is None else of_code(refusal.type, refusal.message)
+        if problem is None:
+            raise
+        raise problem from error
+    except NO_ANSWER as error:
         raise pipeline_unavailable() from error
-    except (RPCError, RuntimeError, TimeoutError) as error:
-        raise pipeline_unavailable() from error
-
-
-def _refusal(error: WorkflowUpdateFailedError) -> Exception:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ApplicationError):
-            problem = of_code(cause.type, cause.message)
-            if problem is not None:
-                return problem
-        cause = cause.__cause__
-    return error
 
 
 async def _row(connected: Connections, user_id: UUID | None, discrepancy_id: UUID) -> dict[str, Any]:

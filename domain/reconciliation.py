@@ -57,7 +57,6 @@ class Cause(StrEnum):
     CORRECTION = "correction"
     OTHER_MONEY = "other_money"
     LATE_DEAL = "late_deal"
-    ROUNDING = "rounding"
     OPENING = "opening"
 
 

@@ -10,6 +10,7 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.accounts import Account, list_slugs, read_account
 from db.engine import make_engine
 from settings import Environment
 from stack.errors import StackError
@@ -28,6 +29,18 @@ async def books(state: StateFolder) -> AsyncIterator[AsyncConnection]:
         raise StackError(f"the database: {first_line or type(error).__name__}") from error
     finally:
         await engine.dispose()
+
+
+async def one_account(connection: AsyncConnection, slug: str | None) -> Account:
+    """The account of that slug, else the only one."""
+    known = await list_slugs(connection)
+    if not known:
+        raise StackError("there is no account yet; `nexus up` makes one")
+    if slug is None and len(known) > 1:
+        raise StackError(f"name an account with --account: {', '.join(known)}")
+    if slug is not None and slug not in known:
+        raise StackError(f"there is no account {slug!r}; name one of {', '.join(known)}")
+    return await read_account(connection, slug or known[0])
 
 
 def actor() -> str:

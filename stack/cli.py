@@ -10,6 +10,7 @@ from stack import (
     drill_commands,
     limit_commands,
     preflight_commands,
+    reconciliation_commands,
     sim_commands,
     stop_commands,
     trading_commands,
@@ -31,6 +32,8 @@ app.add_typer(contract_commands.app, name="contracts")
 app.add_typer(limit_commands.app, name="limits")
 app.add_typer(stop_commands.app)
 app.add_typer(drill_commands.app)
+app.add_typer(reconciliation_commands.app)
+app.add_typer(reconciliation_commands.discrepancies, name="discrepancies")
 app.add_typer(sim_commands.app, name="sim")
 if sys.platform != "win32":
     # The embedded stack needs what Windows lacks; what speaks to a terminal or to books works there too.

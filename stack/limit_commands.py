@@ -11,22 +11,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.accounts import Account, find_member, list_slugs, read_account
+from db.accounts import find_member
 from db.limit_listings import LimitFilter, list_limit_history, list_limits, read_limit
 from db.limits import LimitScope, change_limit
 from domain.errors import PipelineError
 from domain.limits import UNITS, AskedLimit, Authority, LimitName, LimitUnit, Unchanged
-from stack.books import actor, books
+from stack.books import actor, books, one_account
 from stack.errors import StackError
-from stack.options import StateDirOption, state_folder
+from stack.options import AccountOption, StateDirOption, reason_of, state_folder
 from stack.show import screen
 
 HISTORY_SHOWN_MAX = 200
-REASON_LETTERS_MIN, REASON_LETTERS_MAX = 3, 500
-
-AccountOption = Annotated[str | None, typer.Option(help="Slug of the account, where there are several.")]
 
 app = typer.Typer(help="List the limits, change one, and see what they were.", no_args_is_help=True)
 
@@ -72,7 +68,7 @@ def set_value(
     asked = AskedLimit(
         name=name,
         value=_decimal(value),
-        reason=_reason(reason),
+        reason=reason_of(reason),
         lasts=None if lasts is None else _duration(lasts),
         permanent=permanent,
         # Whoever reaches the database as its owner may change everything in it.
@@ -117,7 +113,7 @@ async def _set(
 ) -> tuple[bool, dict[str, Any]]:
     """Whether anything was changed, and the limit that is in force now."""
     async with books(state_folder(state_dir)) as connection:
-        account = await _account(connection, slug)
+        account = await one_account(connection, slug)
         user_id = None if username is None else await find_member(connection, account.id, username)
         if username is not None and user_id is None:
             raise StackError(f"{username} does not trade on account {account.slug}; name a user who does")
@@ -132,29 +128,11 @@ async def _set(
         return not isinstance(change, Unchanged), row
 
 
-async def _account(connection: AsyncConnection, slug: str | None) -> Account:
-    known = await list_slugs(connection)
-    if not known:
-        raise StackError("there is no account yet; `nexus up` makes one")
-    if slug is None and len(known) > 1:
-        raise StackError(f"name an account with --account: {', '.join(known)}")
-    if slug is not None and slug not in known:
-        raise StackError(f"there is no account {slug!r}; name one of {', '.join(known)}")
-    return await read_account(connection, slug or known[0])
-
-
 def _decimal(given: str) -> Decimal:
     try:
         return Decimal(given)
     except InvalidOperation as error:
         raise StackError(f"{given!r} is no number; give the value as 500 or 0.5") from error
-
-
-def _reason(given: str) -> str:
-    reason = given.strip()
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX or not reason.isprintable():
-        raise StackError(f"give a reason of {REASON_LETTERS_MIN} to {REASON_LETTERS_MAX} letters in one line")
-    return reason
 
 
 def _duration(given: str) -> timedelta:

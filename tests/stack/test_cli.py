@@ -5,10 +5,11 @@ from typer.testing import CliRunner
 
 from stack.cli import app, main
 
-COMMANDS = ("up", "down", "status", "preflight", "trade", "trades", "positions", "stuck", "verify")
+ID = "0d9e6f1c-3a2b-4c5d-8e7f-000000000000"
+COMMANDS = ("up", "down", "status", "preflight", "trade", "trades", "positions", "stuck", "verify", "reconcile")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "user", "contracts", "limits"])
+@pytest.mark.parametrize("command", [*COMMANDS, "user", "contracts", "limits", "discrepancies"])
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
@@ -17,7 +18,11 @@ def test_every_command_explains_itself(command: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["trades"], ["positions"], ["stuck"], ["verify"], ["user", "list"], ["contracts"], ["limits", "list"]],
+    [
+        *(["trades"], ["positions"], ["stuck"], ["verify"], ["user", "list"], ["contracts"], ["limits", "list"]),
+        *(["reconcile"], ["discrepancies", "list"], ["discrepancies", "show", ID]),
+        ["discrepancies", "decide", ID, "accept", "--reason", "told by mail"],
+    ],
 )
 def test_without_a_stack_a_command_says_so_in_one_line(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
