@@ -68,7 +68,13 @@ async def read_trade(started: Up, trade_id: str) -> dict[str, Any]:
         return trade
 
 
-@pytest.mark.parametrize("victim", ["broker", "pipeline", "api", "temporal", "postgres"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "broker",
+        *(pytest.param(each, marks=pytest.mark.long) for each in ("pipeline", "api", "temporal", "postgres")),
+    ],
+)
 async def test_a_trade_in_flight_survives_the_death_of(victim: str, tmp_path: Path) -> None:
     state, ports = tmp_path / "state", free_ports()
     async with up(state, ports=ports) as first:

@@ -164,10 +164,10 @@ async def test_a_second_start_on_the_folder_is_refused_and_down_ends_the_first(s
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("api", "the API"),
         ("pipeline", "the pipeline worker"),
-        ("temporal", "Temporal"),
-        ("postgres", "PostgreSQL"),
+        pytest.param("api", "the API", marks=pytest.mark.long),
+        pytest.param("temporal", "Temporal", marks=pytest.mark.long),
+        pytest.param("postgres", "PostgreSQL", marks=pytest.mark.long),
     ],
 )
 async def test_a_killed_program_ends_the_stack_with_its_name_and_the_next_start_works(
