@@ -18,7 +18,7 @@ from db.tables import fill_allocations, fills
 from domain.attribution import Allocation, AllocationRole, Opener, allocate, covered
 from domain.fills import Entry, Fill, FillKind, FillReason, FillSource
 from domain.money import Lots
-from domain.settlement import event_id, reversal_id
+from domain.settlement import event_id, reversal_id, voided, voided_id
 
 # Those of a position as it was just before one of its records, whatever is booked of what came later. A broker
 # numbers its records as they come; their times may be off while its clock is.
@@ -199,6 +199,10 @@ async def _write(
             into=reversal_id(account.id, fill.ticket, revision - 1),
             fill_id=fill_id,
         )
+        if fill.kind is FillKind.CANCELLED and before["kind"] == FillKind.TRADE:
+            stays = voided(fill, before["profit"] - fill.profit)
+            voids = voided_id(account.id, fill.ticket, revision)
+            await ledger.post_lines(connection, account, voids, lines=stays, fill_id=None)
     event = event_id(account.id, fill.ticket, revision)
     await ledger.post(connection, account, event, fill=fill, fill_id=fill_id, lines=allocations)
     await corrections.take_back(connection, account, fill, source=source)

@@ -54,6 +54,27 @@ def reversal_id(account_id: UUID, ticket: int, revision: int) -> UUID:
     return uuid5(account_id, f"fill:{ticket}:{revision}:reversed")
 
 
+def voided_id(account_id: UUID, ticket: int, revision: int) -> UUID:
+    """The id of the event that keeps in the account what a cancelled fill had brought."""
+    return uuid5(account_id, f"fill:{ticket}:{revision}:voided")
+
+
+def voided(fill: Fill, moved: Decimal) -> tuple[LedgerLine, ...]:
+    """What a cancelled fill had moved stays in the account until a correction of its own takes it back."""
+    if moved == 0:
+        return ()
+    what = f"of cancelled fill {fill.ticket} {fill.symbol}"
+    return (
+        LedgerLine(account=CASH, trade_id=None, amount=moved, description=f"cash {what}"),
+        LedgerLine(
+            account=_MONEY_ACCOUNTS[FillKind.CORRECTION],
+            trade_id=None,
+            amount=-moved,
+            description=f"correction to come {what}",
+        ),
+    )
+
+
 def entries(fill: Fill, allocations: Sequence[Allocation]) -> tuple[LedgerLine, ...]:
     """The lines of a fill, none for one without money. Each line is what the named account gains."""
     what = f"{fill.kind} {fill.ticket}" if fill.kind is not FillKind.TRADE else f"fill {fill.ticket} {fill.symbol}"

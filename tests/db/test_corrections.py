@@ -7,7 +7,7 @@ from decimal import Decimal
 from db.booking import book_fills
 from db.fills import Orphans
 from db.verify import verify
-from domain.fills import FillKind, FillReason, FillSource
+from domain.fills import Entry, FillKind, FillReason, FillSource
 from domain.money import ZERO, Lots
 from domain.orders import OrderState, magic_of
 from tests.db.books import Books, lines_by_owner
@@ -129,3 +129,27 @@ async def test_a_busted_execution_gives_its_lots_and_money_back(books: Books) ->
     assert (await books.trade(opener.id)).progress.filled_volume == 0
     assert await balances(books) == {}
     await books.check_sums()
+
+
+async def test_what_a_cancelled_exit_had_brought_stays_until_a_correction_takes_it_back(books: Books) -> None:
+    opener = await books.accepted()
+    await books.book(opening(opener))
+    leaving = exit_of(None)
+    await books.book(leaving)
+    before = await balances(books)
+
+    await books.book(replace(leaving, kind=FillKind.CANCELLED, volume=Lots(ZERO), profit=ZERO))
+
+    cancelled = await balances(books)
+    assert cancelled[None, "broker_cash"] == before[None, "broker_cash"]
+    assert cancelled[None, "corrections"] == -leaving.profit
+    assert (opener.intent.user_id, "trading_profit") not in cancelled
+
+    money = {"position_id": 0, "broker_order_id": 0, "magic": 0, "symbol": "", "side": "", "entry": Entry.IN}
+    values = {"ticket": 9100, "kind": FillKind.CORRECTION, "volume": Lots(ZERO), "profit": -leaving.profit}
+    await books.book(make_fill(**{**money, **values, "commission": ZERO}))
+
+    corrected = await balances(books)
+    assert corrected[None, "broker_cash"] == before[None, "broker_cash"] - leaving.profit
+    assert (None, "corrections") not in corrected
+    assert await broken_laws(books) == []
