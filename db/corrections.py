@@ -25,14 +25,16 @@ _ADJUST = text("""
     VALUES (:id, :account_id, :position_id, :symbol, :lots, :price, :discrepancy_id)
     ON CONFLICT (id) DO NOTHING
 """)
-# What stands in the books in place of a record that came too late for a run; `seen_at` is when it was read.
+# What stands in the books in place of a record that came too late for a run; `seen_at` is when it was read. What a
+# person has accepted gives way only to the record of that very sum.
 _IN_PLACE_OF = text("""
     SELECT d.id, d.event_id, a.id AS adjustment_id, a.symbol, a.lots, a.price, a.position_id
     FROM discrepancies d
     LEFT JOIN position_adjustments a ON a.discrepancy_id = d.id
     WHERE d.account_id = :account_id AND d.state IN ('corrected', 'accepted', 'adopted')
         AND d.seen_at >= :executed_at
-        AND ((d.event_id IS NOT NULL AND :money) OR a.position_id = :position_id)
+        AND ((d.event_id IS NOT NULL AND :cash <> 0 AND (d.state = 'corrected' OR d.theirs - d.ours = :cash))
+             OR a.position_id = :position_id)
     ORDER BY d.id
     FOR UPDATE OF d
 """)
@@ -96,7 +98,7 @@ async def take_back(connection: AsyncConnection, account: Account, fill: Fill, *
     late = {
         "account_id": account.id,
         "executed_at": fill.executed_at,
-        "money": fill.cash != 0,
+        "cash": fill.cash,
         "position_id": fill.position_id,
     }
     for row in (await connection.execute(_IN_PLACE_OF, late)).mappings().all():
