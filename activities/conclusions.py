@@ -89,6 +89,7 @@ class Conclusion:
             await self._write(
                 Verdict.INCONCLUSIVE, explained=(), watermark=0 if last is None else last["watermark"]
             )
+            await runs.tell_of_silence(self.connection, self.account, reason=step.reason)
             return Verdict.INCONCLUSIVE
         explained = await runs.explain(
             self.connection,
@@ -110,7 +111,7 @@ class Conclusion:
         verdict = _verdict(tiers, step.kept_out, explained, still_open=self._still_open(known))
         report = await self._report(last, explained, verdict) if step.cause is RunCause.STARTUP else None
         await self._write(verdict, explained=explained, watermark=step.watermark, report=report)
-        await runs.note_reconciled(self.connection, self.account.id, read_at=step.read_at)
+        await runs.note_reconciled(self.connection, self.account, read_at=step.read_at)
         return verdict
 
     @property

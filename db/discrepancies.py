@@ -145,7 +145,7 @@ async def see(
         "ours": difference.ours,
         "theirs": difference.theirs,
         "impact_usd": difference.impact,
-        "evidence": plain({"told": difference.told, "read_at": seen.at}),
+        "evidence": plain({"told": difference.told, "rate_usd": difference.rate, "read_at": seen.at}),
         "last_run_id": seen.run_id,
         "seen_at": seen.at,
         "event_id": standing.event_id,

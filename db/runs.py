@@ -10,12 +10,16 @@ from uuid import UUID
 from sqlalchemy import RowMapping, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.accounts import Account
+from db.journal import raise_alert
 from db.jsons import plain
 from db.tables import reconciliation_log
 from domain.reconciliation import Cause, RunCause, Verdict
 
 # How many of the broker's records prove a cause in the run's own row; the fill book has them all.
 EVIDENCE_MAX = 20
+# So many runs in a row may come to nothing before people are told.
+IN_VAIN_MAX = 5
 
 _LAST = text("""
     SELECT * FROM reconciliation_log WHERE account_id = :account_id AND verdict <> 'inconclusive'
@@ -28,6 +32,15 @@ _RECONCILED = text("""
     UPDATE broker_accounts SET unreconciled_since = NULL
     WHERE id = :account_id AND unreconciled_since <= :read_at
 """)
+
+# Those that came to nothing since the last one that did not.
+_IN_VAIN = text("""
+    SELECT count(*) AS count, (array_agg(id ORDER BY ended_at))[1] AS first_id
+    FROM reconciliation_log WHERE account_id = :account_id AND ended_at > coalesce((
+        SELECT max(ended_at) FROM reconciliation_log
+        WHERE account_id = :account_id AND verdict <> 'inconclusive'), '-infinity')
+""")
+_SPOKEN = text("UPDATE alerts SET cleared_at = clock_timestamp() WHERE key LIKE :keys AND cleared_at IS NULL")
 
 # Every record that came into the books since the last run, by what it proves. One that was executed before the
 # last reading came late; one of ours that the run itself had to bring was missed.
@@ -102,9 +115,29 @@ async def await_run(connection: AsyncConnection, account_id: UUID, *, now: datet
     await connection.execute(_AWAIT, {"account_id": account_id, "now": now})
 
 
-async def note_reconciled(connection: AsyncConnection, account_id: UUID, *, read_at: datetime) -> None:
+async def note_reconciled(connection: AsyncConnection, account: Account, *, read_at: datetime) -> None:
     """Let the account trade: a run has read it at this instant."""
-    await connection.execute(_RECONCILED, {"account_id": account_id, "read_at": read_at})
+    await connection.execute(_RECONCILED, {"account_id": account.id, "read_at": read_at})
+    await connection.execute(_SPOKEN, {"keys": f"{_silence_key(account)}%"})
+
+
+def _silence_key(account: Account) -> str:
+    return f"reconciliation_inconclusive:{account.slug}:"
+
+
+async def tell_of_silence(connection: AsyncConnection, account: Account, *, reason: str | None) -> None:
+    """Alert people once so many runs in a row came to nothing; to be called behind the newest of them."""
+    row = (await connection.execute(_IN_VAIN, {"account_id": account.id})).mappings().one()
+    if row["count"] >= IN_VAIN_MAX:
+        await raise_alert(
+            connection,
+            "reconciliation_inconclusive",
+            key=f"{_silence_key(account)}{row['first_id']}",
+            severity="critical",
+            summary=f"{account.slug}: {row['count']} reconciliations in a row came to nothing: {reason}",
+            account_id=account.id,
+            trade_id=None,
+        )
 
 
 async def verdict_of(connection: AsyncConnection, run_id: UUID) -> Verdict | None:

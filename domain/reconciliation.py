@@ -152,7 +152,10 @@ class Worth:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What each side has (None for nothing), and what the difference is worth in US dollars (None: no rate)."""
+    """What each side has (None for nothing), and what the difference is worth in US dollars (None: no rate).
+
+    `rate` is what one lot of it, or one unit of the account's money, is worth.
+    """
 
     kind: DifferenceKind
     subject: str
@@ -161,6 +164,7 @@ class Difference:
     ours: Decimal | None
     theirs: Decimal | None
     impact: Decimal | None
+    rate: Decimal | None = None
     told: str = ""
 
     @property
@@ -215,6 +219,8 @@ def equity_gap(
         ours=expected,
         theirs=equity,
         impact=_dollars(equity - expected, worth.money),
+        rate=worth.money,
+        told=f"balance, credit and open profit add up to {expected}, the broker shows {equity}",
     )
 
 
@@ -245,8 +251,15 @@ def _money(ours: Side, theirs: Side, worth: Worth) -> Iterator[Difference]:
         (DifferenceKind.CREDIT, ours.credit, theirs.credit),
     ):
         if abs(shown - mine) > ROUNDING:
-            impact = _dollars(shown - mine, worth.money)
-            yield Difference(kind=kind, subject=str(kind), ours=mine, theirs=shown, impact=impact)
+            yield Difference(
+                kind=kind,
+                subject=str(kind),
+                ours=mine,
+                theirs=shown,
+                impact=_dollars(shown - mine, worth.money),
+                rate=worth.money,
+                told=f"the books' records add up to {mine}, the broker shows {shown}",
+            )
 
 
 def _positions(ours: Side, theirs: Side, worth: Worth) -> Iterator[Difference]:
@@ -267,6 +280,7 @@ def _positions(ours: Side, theirs: Side, worth: Worth) -> Iterator[Difference]:
             ours=None if mine is None else (mine.lots if lots else mine.price),
             theirs=None if shown is None else (shown.lots if lots else shown.price),
             impact=None if per_lot is None else abs(difference) * per_lot,
+            rate=per_lot,
             told=f"the books have {_told(mine)}, the broker shows {_told(shown)}",
         )
 

@@ -172,7 +172,7 @@ async def entries(books: Books, code: str) -> list[Decimal]:
 
 
 async def discrepancies(books: Books) -> list[dict[str, Any]]:
-    return await books.rows("SELECT * FROM discrepancies ORDER BY created_at, id")
+    return await books.rows("SELECT * FROM discrepancies ORDER BY created_at, kind, id")
 
 
 async def states(books: Books) -> list[DiscrepancyState]:

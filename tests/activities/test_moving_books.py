@@ -246,3 +246,22 @@ async def test_every_change_is_recorded(books: Books) -> None:
         "reconciliation.stopped": 1,
         "reconciliation.clean": 1,
     }
+
+
+async def test_runs_that_come_to_nothing_are_told_once_there_are_five_in_a_row(books: Books) -> None:
+    await opened(books)
+
+    async def in_vain() -> None:
+        await conclude(books, await make_run(books, reason="the broker could not be read"))
+
+    for _ in range(4):
+        await in_vain()
+    assert await alerts(books) == []
+
+    for _ in range(2):
+        await in_vain()
+    (alert,) = await books.rows("SELECT kind, severity, cleared_at FROM alerts")
+    assert alert == {"kind": "reconciliation_inconclusive", "severity": "critical", "cleared_at": None}
+
+    await found(books)
+    assert await books.scalar("SELECT count(*) FROM alerts WHERE cleared_at IS NULL") == 0
