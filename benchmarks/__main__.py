@@ -113,7 +113,9 @@ async def _reconciliations(embedded: Embedded, options: argparse.Namespace, cons
         f"{options.reconciliations} reconciliations of many positions in each of {options.rounds} rounds"
     )
     client = await Client.connect(embedded.plan.temporal_address)
-    taken = await measure_reconciliations(embedded, client, count=options.reconciliations, rounds=options.rounds)
+    taken = await measure_reconciliations(
+        embedded, client, positions=options.positions, count=options.reconciliations, rounds=options.rounds
+    )
     console.print(report.reconciliations_table(taken))
     return report.reconciliations_json(taken)
 
@@ -124,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--reservations", type=_count, default=40, help="reservations in each round")
     parser.add_argument("--stops", type=_count, default=3, help="stops in each round")
     parser.add_argument("--reconciliations", type=_count, default=5, help="reconciliations in each round")
+    parser.add_argument("--positions", type=_count, default=10_000, help="positions in each reconciliation")
     parser.add_argument("--rounds", type=_count, default=6)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write the numbers")

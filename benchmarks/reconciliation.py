@@ -37,7 +37,6 @@ from domain.watch import Permissions
 from stack.demo_account import ACCOUNT_CURRENCY, ACCOUNT_LEVERAGE
 
 SLUG = "reconciling"
-POSITIONS = 10_000
 LOTS, PRICE = Lots(Decimal("0.10")), Price(Decimal("1.10000"))
 # When the positions were opened: long before everything that is still in motion.
 AGE = timedelta(days=1)
@@ -87,9 +86,10 @@ class Reconciliations:
 class Remembered:
     """A broker whose answers are ready, so that only our own work is timed."""
 
-    def __init__(self) -> None:
+    def __init__(self, positions: int) -> None:
         at = now() - AGE
-        self.positions = tuple(_position(number, at) for number in range(1, POSITIONS + 1))
+        self._count = positions
+        self.positions = tuple(_position(number, at) for number in range(1, positions + 1))
 
     async def read_market(self, symbols: Sequence[str], *, deals_since: datetime) -> MarketReading:
         assert not symbols, "a reconciliation asks for no quotes"
@@ -106,7 +106,7 @@ class Remembered:
         return ()
 
     async def read_position_fills(self, position_id: int) -> tuple[Fill, ...]:
-        assert position_id > POSITIONS, "only what differs is looked up"
+        assert position_id > self._count, "only what differs is looked up"
         return ()
 
 
@@ -145,13 +145,13 @@ class Runs:
 
 
 async def measure_reconciliations(
-    embedded: Embedded, client: Client, *, count: int, rounds: int
+    embedded: Embedded, client: Client, *, positions: int, count: int, rounds: int
 ) -> Reconciliations:
     """Interleave runs over books that agree, runs that find differences, and the bare reads."""
     agreeing, differing, floor = (Samples(name=name) for name in ("agreeing", "differing", "bare SQL"))
-    broker = Remembered()
+    broker = Remembered(positions)
     alike = broker.positions
-    more = tuple(_position(POSITIONS + number, now() - AGE) for number in range(1, DIFFERENCES + 1))
+    more = tuple(_position(positions + number, now() - AGE) for number in range(1, DIFFERENCES + 1))
     async with _runs(embedded, client, broker) as (runs, account_id):
         await _expect(runs, {Verdict.CLEAN, Verdict.EXPLAINED})
         connection = await asyncpg.connect(embedded.database_url("owner").replace("+asyncpg", ""))
@@ -164,7 +164,7 @@ async def measure_reconciliations(
                     await agreeing.time(_expect(runs, {Verdict.CLEAN}))
                     broker.positions = alike + more
                     await differing.time(_expect(runs, {Verdict.STOPPED}))
-                    await floor.time(_bare(connection, account_id))
+                    await floor.time(_bare(connection, account_id, positions=positions))
         finally:
             await connection.close()
         broker.positions = alike
@@ -173,7 +173,7 @@ async def measure_reconciliations(
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     return Reconciliations(
-        positions=POSITIONS, agreeing=agreeing, differing=differing, floor=floor, peak_mb=peak / 1_000_000
+        positions=positions, agreeing=agreeing, differing=differing, floor=floor, peak_mb=peak / 1_000_000
     )
 
 
@@ -183,13 +183,13 @@ async def _expect(runs: Runs, verdicts: set[Verdict]) -> None:
         raise BenchFailed(f"a reconciliation ended as {verdict} instead of {', '.join(sorted(verdicts))}")
 
 
-async def _bare(connection: asyncpg.Connection, account_id: UUID) -> None:
+async def _bare(connection: asyncpg.Connection, account_id: UUID, *, positions: int) -> None:
     """Both sides as the books have them, compared by number and lots and nothing else."""
     ours = {row[0]: row[1] for row in await connection.fetch(_OURS, account_id)}
     theirs = {
         row[0]: row[2] if row[1] == "buy" else -row[2] for row in await connection.fetch(_THEIRS, account_id)
     }
-    if len(ours) != POSITIONS or any(theirs.get(number) != lots for number, lots in ours.items()):
+    if len(ours) != positions or any(theirs.get(number) != lots for number, lots in ours.items()):
         raise BenchFailed("the bare SQL finds differences where there are none")
 
 
@@ -197,7 +197,7 @@ async def _bare(connection: asyncpg.Connection, account_id: UUID) -> None:
 async def _runs(embedded: Embedded, client: Client, broker: Remembered) -> AsyncIterator[tuple[Runs, UUID]]:
     engines = {role: embedded.engine(role, pool_size=2) for role in ("owner", "pipeline", "broker")}
     try:
-        account_id = await _seed(engines["owner"])
+        account_id = await _seed(engines["owner"], len(broker.positions))
         account, lease = await leases.take(
             engines["broker"], SLUG, terminal="bench", ttl=timedelta(hours=1), grace=timedelta()
         )
@@ -219,7 +219,7 @@ async def _runs(embedded: Embedded, client: Client, broker: Remembered) -> Async
             await engine.dispose()
 
 
-async def _seed(owner: AsyncEngine) -> UUID:
+async def _seed(owner: AsyncEngine, positions: int) -> UUID:
     new = NewAccount(
         slug=SLUG,
         currency=ACCOUNT_CURRENCY,
@@ -236,7 +236,7 @@ async def _seed(owner: AsyncEngine) -> UUID:
         place = {"account_id": account_id}
         await connection.execute(_INSTRUMENTS, place)
         await connection.execute(_QUOTES, place)
-        fills = {**place, "lots": LOTS, "price": PRICE, "at": now() - AGE, "count": POSITIONS}
+        fills = {**place, "lots": LOTS, "price": PRICE, "at": now() - AGE, "count": positions}
         await connection.execute(_FILLS, fills)
         await connection.execute(_ALLOCATIONS, place)
     async with owner.connect() as connection:

@@ -14,6 +14,7 @@ from stack.state import CHECKOUT
 async def test_every_row_is_measured_against_its_floor(tmp_path: Path) -> None:
     written = tmp_path / "bench.json"
     counts = ("--trades", "2", "--rounds", "1", "--reservations", "2", "--stops", "1")
+    counts += ("--reconciliations", "1", "--positions", "50")
     process = await create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks", *counts, "--json", str(written), "--date", "2026-01-31"),
         cwd=CHECKOUT,
@@ -35,3 +36,9 @@ async def test_every_row_is_measured_against_its_floor(tmp_path: Path) -> None:
     stop = found["stops"]
     assert stop["request_to_flat"]["n"] == stop["flat_floor"]["n"] == 1
     assert 0 < stop["request_to_latch"]["p50_ms"] < stop["request_to_flat"]["p50_ms"]
+
+    reconciliations = found["reconciliations"]
+    assert reconciliations["positions"] == 50
+    assert {name: way["n"] for name, way in reconciliations["ways"].items()} == dict.fromkeys(
+        ("agreeing", "differing", "bare SQL"), 1
+    )

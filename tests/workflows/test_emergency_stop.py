@@ -83,7 +83,7 @@ async def test_what_is_not_ours_is_closed_as_well_where_that_is_asked_for(desk: 
 
 
 async def test_a_stop_while_50_trades_are_in_flight_lets_no_send_behind_it(desk: Desk) -> None:
-    desk.control.script("EURUSD", [Delay(ms=80)], repeat=True)
+    desk.control.script("EURUSD", [Delay(ms=200)], repeat=True)
     intents = [desk.intent(volume=lots("0.01")) for _ in range(50)]
     running = [asyncio.create_task(desk.execute(intent)) for intent in intents]
 
