@@ -4,30 +4,32 @@ A wrong or missing value raises `SettingsError`, whose one line names the variab
 stop. Every variable may also be given as `<NAME>_FILE`, the path of a file that holds the value.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Self, TypedDict
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from temporalio.client import GrpcCompression, TLSConfig
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 
-SECRET_KEY_BYTES_MIN = 32
+from environment import Environment, Profile, SettingsError
 
-
-class SettingsError(Exception):
-    """A variable is missing or wrong; the message is one line that names it."""
-
-
-class Profile(StrEnum):
-    EMBEDDED = "embedded"
-    PRODUCTION = "production"
+__all__ = [
+    "ApiSettings",
+    "BrokerSettings",
+    "ConnectOptions",
+    "Environment",
+    "PipelineSettings",
+    "Profile",
+    "SettingsError",
+    "TemporalSettings",
+    "TerminalKind",
+]
 
 
 class TerminalKind(StrEnum):
@@ -92,8 +94,13 @@ class ApiSettings:
     database_url: str
     temporal: TemporalSettings
     secret_key: bytes
+    secret_key_previous: bytes | None
     algorithm: str
     access_token_ttl: timedelta
+    session_ttl: timedelta
+    session_idle: timedelta
+    two_persons: bool
+    webauthn_origin: str | None
     quote_age_max: timedelta
     host: str
     port: int
@@ -101,13 +108,26 @@ class ApiSettings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         read = Environment(environ)
+        profile = read.profile()
+        embedded = profile is Profile.EMBEDDED
+        secret_key = read.secret_key("SECRET_KEY")
+        access_minutes = read.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 15, least=1, most=60)
         return cls(
-            profile=read.profile(),
+            profile=profile,
             database_url=read.database_url(),
             temporal=TemporalSettings.from_environ(environ),
-            secret_key=read.secret_key(),
+            secret_key=secret_key,
+            secret_key_previous=read.previous_secret_key(secret_key),
             algorithm=read.choice("ALGORITHM", "HS256", ("HS256",)),
-            access_token_ttl=timedelta(minutes=read.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 15, least=1, most=60)),
+            access_token_ttl=timedelta(minutes=access_minutes),
+            session_ttl=timedelta(hours=read.integer("SESSION_HOURS", 12, least=1, most=168)),
+            session_idle=timedelta(
+                minutes=read.integer(
+                    "SESSION_IDLE_MINUTES", max(30, access_minutes), least=access_minutes, most=1440
+                )
+            ),
+            two_persons=read.flag("TWO_PERSONS", default=not embedded),
+            webauthn_origin=read.origin("WEBAUTHN_ORIGIN", "http://localhost:9003" if embedded else None),
             quote_age_max=read.quote_age_max(),
             host=read.text("API_HOST", "127.0.0.1"),
             port=read.integer("API_PORT", 8002, least=1, most=65535),
@@ -200,132 +220,3 @@ class BrokerSettings:
     def terminal_lock(self) -> Path:
         """Held by the one process of this machine that talks to the account's terminal."""
         return (self.state_dir / f"terminal-{self.account_slug}.lock").absolute()
-
-
-class Environment:
-    """Reads variables by name; every complaint is a `SettingsError` that names the variable."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def optional(self, name: str) -> str | None:
-        """The value, or that of the file which `<NAME>_FILE` names; an empty value counts as unset."""
-        value = self._environ.get(name) or None
-        file = self._environ.get(f"{name}_FILE") or None
-        if value is not None and file is not None:
-            raise SettingsError(f"{name} and {name}_FILE are both set; keep one")
-        if file is None:
-            return value
-        try:
-            # Editors of Windows put a byte order mark before UTF-8.
-            return Path(file).read_text(encoding="utf-8-sig").strip() or None
-        except OSError as error:
-            raise SettingsError(f"{name}_FILE names {file}, which cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise SettingsError(f"{name}_FILE names {file}, which is not text in UTF-8") from error
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self.optional(name) or default
-        if value is None:
-            raise SettingsError(f"{name} is not set (or give {name}_FILE)")
-        return value
-
-    def path(self, name: str) -> Path | None:
-        value = self._environ.get(f"{name}_FILE") or None
-        if value is None:
-            return None
-        if not Path(value).is_file():
-            raise SettingsError(f"{name}_FILE names {value}, which is no file")
-        return Path(value)
-
-    def integer(self, name: str, default: int | None, *, least: int, most: int | None = None) -> int:
-        value = self.optional(name)
-        if value is None:
-            if default is None:
-                raise SettingsError(f"{name} is not set (or give {name}_FILE)")
-            return default
-        try:
-            number = int(value)
-        except ValueError as error:
-            raise SettingsError(f"{name} is {value!r}, which is no whole number") from error
-        if number < least or (most is not None and number > most):
-            bounds = f"at least {least}" if most is None else f"between {least} and {most}"
-            raise SettingsError(f"{name} is {number}; it must be {bounds}")
-        return number
-
-    def decimal(self, name: str, default: str | None = None) -> Decimal:
-        return self._positive(name, self.text(name, default))
-
-    def decimals(self, name: str) -> Mapping[str, Decimal]:
-        """Numbers by name, as in `EURUSD=20,XAUUSD=50`; none if unset."""
-        found: dict[str, Decimal] = {}
-        for part in filter(None, (self.optional(name) or "").split(",")):
-            key, _, number = (piece.strip() for piece in part.partition("="))
-            if not key or not number or key in found:
-                raise SettingsError(f"{name} has {part.strip()!r}; it must be of the form EURUSD=20,XAUUSD=50")
-            found[key] = self._positive(name, number)
-        return found
-
-    @staticmethod
-    def _positive(name: str, value: str) -> Decimal:
-        try:
-            number = Decimal(value)
-        except InvalidOperation as error:
-            raise SettingsError(f"{name} is {value!r}, which is no number") from error
-        if not number.is_finite() or number <= 0:
-            raise SettingsError(f"{name} is {value}; it must be above zero")
-        return number
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        return self.choice(name, "on" if default else "off", ("on", "off")) == "on"
-
-    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(name, default)
-        if value not in allowed:
-            raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        return value
-
-    def zone(self, name: str, default: str) -> ZoneInfo:
-        value = self.text(name, default)
-        try:
-            return ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise SettingsError(f"{name} is {value!r}, which is no time zone") from error
-
-    def profile(self) -> Profile:
-        names = tuple(profile.value for profile in Profile)
-        return Profile(self.choice("NEXUS_PROFILE", Profile.PRODUCTION, names))
-
-    def absence_quiet(self) -> timedelta:
-        """How long nothing may show up at the broker before an unanswered send counts as absent."""
-        return timedelta(seconds=self.integer("ABSENCE_QUIET_SECONDS", 60, least=1))
-
-    def reconciliation_thresholds(self) -> tuple[Decimal, Decimal]:
-        """In US dollars: from where a difference is put to a person, and beyond what it stops trading."""
-        names = ("RECONCILIATION_REVIEW_USD", "RECONCILIATION_STOP_USD")
-        review, stop = self.decimal(names[0], "100"), self.decimal(names[1], "500")
-        if review > stop:
-            raise SettingsError(f"{names[0]} is {review}, which is more than {names[1]}, {stop}")
-        return review, stop
-
-    def quote_age_max(self) -> timedelta:
-        """How old a quote or an account snapshot may be before the gates refuse to decide on it."""
-        return timedelta(milliseconds=self.integer("QUOTE_AGE_MAX_MS", 5000, least=50))
-
-    def database_url(self) -> str:
-        value = self.text("DATABASE_URL")
-        scheme, separator, rest = value.partition("://")
-        if not separator or scheme not in {"postgresql", "postgresql+asyncpg", "postgres"}:
-            raise SettingsError("DATABASE_URL must begin with postgresql://")
-        address, mark, options = rest.partition("?")
-        # What libpq calls sslmode, the driver calls ssl; left as it is, it would be an unknown option.
-        named = [re.sub("^sslmode=", "ssl=", option) for option in options.split("&")]
-        return f"postgresql+asyncpg://{address}{mark}{'&'.join(named)}"
-
-    def secret_key(self) -> bytes:
-        value = self.text("SECRET_KEY").encode()
-        if len(value) < SECRET_KEY_BYTES_MIN:
-            raise SettingsError(f"SECRET_KEY has {len(value)} bytes; it must have at least {SECRET_KEY_BYTES_MIN}")
-        if len(set(value)) < SECRET_KEY_BYTES_MIN // 4:
-            raise SettingsError("SECRET_KEY repeats a few characters; make one with `openssl rand -hex 32`")
-        return value

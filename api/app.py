@@ -8,17 +8,21 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from api import (
+    approvals,
     auth,
     closings,
     commands,
     discrepancies,
     errors,
     executions,
+    factors,
     ledger,
     limits,
+    logins,
     openapi,
     positions,
     reconciliation,
+    resuming,
     reversals,
     risk,
     sizes,
@@ -28,8 +32,10 @@ from api import (
 )
 from api.books import BooksUnavailable
 from api.connections import open_connections
+from api.dependencies import caller, principal
 from api.middleware import BodyLimit, RequestEdge
 from api.passwords import PasswordsBusy
+from api.rights import check_routes
 from settings import ApiSettings
 
 VERSION = "0.1.0"
@@ -50,10 +56,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
     errors.install(app)
     _install_outages(app)
     for module in (
-        *(auth, executions, risk, limits, sizes, closings, reversals, trades, commands, positions, ledger),
-        *(reconciliation, discrepancies, stops, system),
+        *(logins, auth, factors),
+        *(executions, risk, limits, sizes, closings, reversals, trades, commands, positions, ledger),
+        *(reconciliation, discrepancies, stops, resuming, approvals, system),
     ):
         app.include_router(module.router)
+    check_routes(app, readers=(principal, caller))
     app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 

@@ -54,9 +54,11 @@ async def close_position(
         return replace(intent, stop_id=intake.stop_id) if intake.role.sees_all else intent
 
     order = IncomingOrder(
+        who=who,
         key=key,
         question=IntakeQuestion(
             user_id=who.user_id,
+            credential=who.credential,
             trade_id=trade_id(who.user_id, key),
             account=body.account,
             symbol=None,
@@ -108,9 +110,11 @@ async def close_position_by(
     if body.by_position_id == position_id:
         raise invalid([FieldFault(field="by_position_id", message="is the position itself")])
     order = IncomingOrder(
+        who=who,
         key=key,
         question=IntakeQuestion(
             user_id=who.user_id,
+            credential=who.credential,
             trade_id=trade_id(who.user_id, key),
             account=body.account,
             symbol=None,

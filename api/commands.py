@@ -18,13 +18,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api import views
+from api.callers import Caller
 from api.connections import Connections
-from api.dependencies import ConnectionsDep, DeciderDep, IdempotencyKeyHeader, TraderDep, one_key
+from api.dependencies import CallerDep, ConnectionsDep, IdempotencyKeyHeader, one_key
 from api.errors import pipeline_unavailable
 from api.fields import ClientId, Instant, LevelDecimal, PositiveDecimal, as_price, body_digest
 from api.trades import scope_of
 from db.trade_views import KnownCommand, read_command, read_trade
-from db.users import User
 from domain.errors import CommandConflict, NotCancellable, NotUnresolved, PipelineError, TradeNotFound
 from domain.orders import FINAL_STATES, Changes, OrderState
 from workflows.trade import TradeWorkflow
@@ -127,15 +127,15 @@ class _Command:
 async def cancel(
     trade_id: UUID,
     connected: ConnectionsDep,
-    user: TraderDep,
+    caller: CallerDep,
     body: CancelBody | None = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Cancel what is not filled yet. The same key again gives the same answer."""
     asked = body or CancelBody()
     key = one_key(asked.client_order_id, idempotency_key)
-    message = CancelTrade(key=key, requested_by=user.id, body_hash=body_digest({"kind": "cancel"}))
-    return await _carry_out(connected, user, _command("cancel", trade_id, message, wait_ms=asked.wait_ms))
+    message = CancelTrade(key=key, requested_by=caller.id, body_hash=body_digest({"kind": "cancel"}))
+    return await _carry_out(connected, caller, _command("cancel", trade_id, message, wait_ms=asked.wait_ms))
 
 
 @router.post("/trades/{trade_id}/modify", response_model=views.CommandAnswered, responses=_ANSWERS)
@@ -143,13 +143,13 @@ async def modify(
     trade_id: UUID,
     body: ModifyBody,
     connected: ConnectionsDep,
-    user: TraderDep,
+    caller: CallerDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Change the levels of a working order. Refused where that would claim more risk than is reserved."""
     message = ModifyTrade(
         key=one_key(body.client_order_id, idempotency_key),
-        requested_by=user.id,
+        requested_by=caller.id,
         body_hash=body_digest({"kind": "modify", **body.levels()}),
         changes=Changes(
             price=as_price(body.price),
@@ -159,7 +159,7 @@ async def modify(
             expires_at=body.expires_at,
         ),
     )
-    return await _carry_out(connected, user, _command("modify", trade_id, message, wait_ms=body.wait_ms))
+    return await _carry_out(connected, caller, _command("modify", trade_id, message, wait_ms=body.wait_ms))
 
 
 @router.post("/trades/{trade_id}/resolve", response_model=views.CommandAnswered, responses=_ANSWERS)
@@ -167,7 +167,7 @@ async def resolve(
     trade_id: UUID,
     body: ResolveBody,
     connected: ConnectionsDep,
-    user: DeciderDep,
+    caller: CallerDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Decide what became of an unresolved send, in your name. For the roles risk and admin.
@@ -177,12 +177,12 @@ async def resolve(
     said = {"verdict": body.verdict, "broker_order_id": body.broker_order_id, "reason": body.reason}
     message = ResolveTrade(
         key=one_key(body.client_order_id, idempotency_key),
-        requested_by=user.id,
+        requested_by=caller.id,
         body_hash=body_digest({"kind": "resolve", **said}),
         broker_order_id=body.broker_order_id,
         reason=body.reason,
     )
-    return await _carry_out(connected, user, _command("resolve", trade_id, message, wait_ms=body.wait_ms))
+    return await _carry_out(connected, caller, _command("resolve", trade_id, message, wait_ms=body.wait_ms))
 
 
 def _command(
@@ -198,10 +198,10 @@ def _command(
     )
 
 
-async def _carry_out(connected: Connections, user: User, command: _Command) -> Response:
-    known = await _known(connected, user, command)
+async def _carry_out(connected: Connections, caller: Caller, command: _Command) -> Response:
+    known = await _known(connected, caller, command)
     if known.outcome is not None:
-        return await _answer(connected, user, command, known=known)
+        return await _answer(connected, caller, command, known=known)
     if known.state in FINAL_STATES:
         raise _too_late(command.kind, known.state)
     handle = connected.temporal.get_workflow_handle_for(TradeWorkflow.run, known.workflow_id)
@@ -209,14 +209,14 @@ async def _carry_out(connected: Connections, user: User, command: _Command) -> R
     if answer is not None and answer.conflict:
         raise CommandConflict(command.key)
     # The update's id is the key alone: whether it was this command is known to the books.
-    known = await _known(connected, user, command)
-    return await _answer(connected, user, command, known=answer or known)
+    known = await _known(connected, caller, command)
+    return await _answer(connected, caller, command, known=answer or known)
 
 
-async def _known(connected: Connections, user: User, command: _Command) -> KnownCommand:
+async def _known(connected: Connections, caller: Caller, command: _Command) -> KnownCommand:
     """The trade's state and what is known of the command; raises if there is no trade or the key is taken."""
     known = await connected.books.read(
-        lambda connection: read_command(connection, command.trade_id, key=command.key, user_id=scope_of(user))
+        lambda connection: read_command(connection, command.trade_id, key=command.key, user_id=scope_of(caller))
     )
     if known is None:
         raise TradeNotFound(command.trade_id)
@@ -271,10 +271,10 @@ def _too_late(kind: str, state: OrderState) -> PipelineError:
 
 
 async def _answer(
-    connected: Connections, user: User, command: _Command, *, known: KnownCommand | CommandAnswer
+    connected: Connections, caller: Caller, command: _Command, *, known: KnownCommand | CommandAnswer
 ) -> Response:
     row = await connected.books.read(
-        lambda connection: read_trade(connection, command.trade_id, user_id=scope_of(user))
+        lambda connection: read_trade(connection, command.trade_id, user_id=scope_of(caller))
     )
     assert row is not None, "a trade that the books knew stays in them"
     answered = views.CommandAnswered(

@@ -6,11 +6,14 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.callers import Caller, Key, Principal, Session
 from api.connections import Connections
 from api.errors import FieldFault, Problem, invalid
 from api.fields import CLIENT_ID
-from api.tokens import Principal, TokenExpired, TokenRefused
-from db.users import Role, User, get_user
+from api.rights import ROUTES, check_role, check_scopes
+from api.tokens import TokenExpired, TokenRefused
+from db.sessions import Bearer, Credential, read_bearer
+from db.users import Role
 
 _bearer = HTTPBearer(auto_error=False, description="The `access_token` of POST /api/auth/login")
 
@@ -24,67 +27,37 @@ ConnectionsDep = Annotated[Connections, Depends(connections)]
 
 
 async def principal(
+    request: Request,
     connected: Annotated[Connections, Depends(connections)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
     """Whom the request's token speaks for; whether they are still let in is for the books to say."""
+    right = ROUTES[request.method, request.scope["route"].path]
     if credentials is None:
         raise unauthorised("token_missing", "send the access token as `Authorization: Bearer …`")
     try:
-        return connected.tokens.verify(credentials.credentials, now=datetime.now(UTC))
+        claims = connected.tokens.verify(credentials.credentials, now=datetime.now(UTC))
     except TokenExpired as error:
-        raise unauthorised("token_expired", "the access token has expired; log in again") from error
+        raise unauthorised("token_expired", "the access token has expired; refresh it, or log in again") from error
     except TokenRefused as error:
-        raise unauthorised("token_invalid", "the access token is not valid here") from error
+        raise shut_out() from error
+    credential = Credential(session_id=claims.session_id, token_hash=claims.token_hash)
+    return Principal(user_id=claims.user_id, right=right, credential=credential, expires_at=claims.expires_at)
 
 
 PrincipalDep = Annotated[Principal, Depends(principal)]
 
 
-async def caller(connected: ConnectionsDep, who: PrincipalDep) -> User:
-    """The user of the token as the books have them now."""
-    user = await connected.books.read(lambda connection: get_user(connection, who.user_id))
-    if user is None or not user.enabled:
+async def caller(connected: ConnectionsDep, who: PrincipalDep) -> Caller:
+    """The user of the token or signature as the books have them now, who has the right of the route."""
+    bearer = await connected.books.read(lambda connection: read_bearer(connection, who.user_id, who.credential))
+    if bearer is None or not bearer.let_in or not bearer.user.enabled:
         raise shut_out()
-    return user
+    check_right(who, bearer.user.role)
+    return Caller(user=bearer.user, via=_via(who, bearer), principal=who)
 
 
-CallerDep = Annotated[User, Depends(caller)]
-
-
-async def trader(user: CallerDep) -> User:
-    refuse_viewers(user.role)
-    return user
-
-
-TraderDep = Annotated[User, Depends(trader)]
-
-
-async def decider(user: CallerDep) -> User:
-    if not user.role.sees_all:
-        raise Problem(403, "role_forbidden", "an unresolved trade is decided by the roles risk and admin")
-    return user
-
-
-DeciderDep = Annotated[User, Depends(decider)]
-
-
-async def limiter(user: CallerDep) -> User:
-    if not user.role.sees_all:
-        raise Problem(403, "role_forbidden", "limits are changed by the roles risk and admin")
-    return user
-
-
-LimiterDep = Annotated[User, Depends(limiter)]
-
-
-async def reviewer(user: CallerDep) -> User:
-    if not user.role.sees_all:
-        raise Problem(403, "role_forbidden", "discrepancies are decided by the roles risk and admin")
-    return user
-
-
-ReviewerDep = Annotated[User, Depends(reviewer)]
+CallerDep = Annotated[Caller, Depends(caller)]
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -92,9 +65,11 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-def refuse_viewers(role: Role) -> None:
-    if role is Role.VIEWER:
-        raise Problem(403, "role_forbidden", "a viewer may look and change nothing")
+def check_right(who: Principal, role: Role) -> None:
+    """Raise the problem of a caller who has not the right of the route, by their role or by their key's scopes."""
+    check_role(who.right, role)
+    if who.key is not None:
+        check_scopes(who.right, who.key.scopes)
 
 
 def shut_out() -> Problem:
@@ -103,6 +78,21 @@ def shut_out() -> Problem:
 
 def unauthorised(code: str, detail: str) -> Problem:
     return Problem(401, code, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _via(who: Principal, bearer: Bearer) -> Session | Key:
+    if who.key is not None:
+        return who.key
+    assert who.credential.session_id is not None, "whoever signed nothing came with the token of a session"
+    assert bearer.proven_at is not None, "a session begins with a proof"
+    assert bearer.proven_by is not None, "a session begins with a proof"
+    return Session(
+        id=who.credential.session_id,
+        proven_at=bearer.proven_at,
+        proven_by=bearer.proven_by,
+        proven_lately=bearer.proven_lately,
+        has_factor=bearer.has_factor,
+    )
 
 
 def one_key(client_order_id: str | None, header: str | None) -> str:

@@ -15,7 +15,6 @@ from api.dependencies import (
     CallerDep,
     ConnectionsDep,
     IdempotencyKeyHeader,
-    ReviewerDep,
     one_key,
 )
 from api.errors import of_code, pipeline_unavailable
@@ -123,7 +122,7 @@ class Discrepancies(View):
 @router.get("/discrepancies")
 async def discrepancies(
     connected: ConnectionsDep,
-    user: CallerDep,
+    caller: CallerDep,
     *,
     account: Annotated[Slug | None, Query()] = None,
     state: DiscrepancyState | None = None,
@@ -132,7 +131,7 @@ async def discrepancies(
     cursor: CursorQuery = None,
 ) -> Discrepancies:
     """What no record explained, the newest first, with what each decision would do."""
-    wanted = DiscrepancyFilter(user_id=scope_of(user), account=account, state=state, waiting=waiting)
+    wanted = DiscrepancyFilter(user_id=scope_of(caller), account=account, state=state, waiting=waiting)
     before = row_place(cursor)
     rows = await connected.books.read(
         lambda connection: list_discrepancies(connection, wanted, limit=limit + 1, before=before)
@@ -145,9 +144,9 @@ async def discrepancies(
 
 
 @router.get("/discrepancies/{discrepancy_id}")
-async def discrepancy(discrepancy_id: UUID, connected: ConnectionsDep, user: CallerDep) -> Discrepancy:
+async def discrepancy(discrepancy_id: UUID, connected: ConnectionsDep, caller: CallerDep) -> Discrepancy:
     """One discrepancy with the evidence of both sides, and what each decision would do."""
-    return Discrepancy.of_books(await _row(connected, scope_of(user), discrepancy_id), connected.links)
+    return Discrepancy.of_books(await _row(connected, scope_of(caller), discrepancy_id), connected.links)
 
 
 @router.post("/discrepancies/{discrepancy_id}/decide")
@@ -155,13 +154,13 @@ async def decide(
     discrepancy_id: UUID,
     body: DecideBody,
     connected: ConnectionsDep,
-    user: ReviewerDep,
+    caller: CallerDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Discrepancy:
     """Decide what becomes of it, in your name; the same again changes nothing. For the roles risk and admin."""
     # The same key of another person is another decision.
-    key = f"{user.id.hex}-{one_key(body.client_order_id, idempotency_key)}"
-    said = Decide(decision=body.decision, decided_by=f"user:{user.id}", reason=body.reason)
+    key = f"{caller.id.hex}-{one_key(body.client_order_id, idempotency_key)}"
+    said = Decide(decision=body.decision, decided_by=f"user:{caller.id}", reason=body.reason)
     row = await _row(connected, None, discrepancy_id)
     if row["state"] == DiscrepancyState.KEPT_OUT:
         raise DecisionRefused(f"{row['subject']} is in motion; a later run asks, if it stays")

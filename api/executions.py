@@ -31,9 +31,11 @@ async def execute(
         return intent_of(body, receipt)
 
     order = IncomingOrder(
+        who=who,
         key=key,
         question=IntakeQuestion(
             user_id=who.user_id,
+            credential=who.credential,
             trade_id=trade_id(who.user_id, key),
             account=body.account,
             symbol=body.symbol,

@@ -51,7 +51,7 @@ class Ledger(View):
 @router.get("/ledger")
 async def ledger(
     connected: ConnectionsDep,
-    user: CallerDep,
+    caller: CallerDep,
     *,
     account: Annotated[Slug | None, Query()] = None,
     code: Annotated[Symbol | None, Query(description="A ledger account, like `broker_cash`")] = None,
@@ -60,7 +60,7 @@ async def ledger(
     cursor: CursorQuery = None,
 ) -> Ledger:
     """Your entries, the newest first; those of all users for risk and admin."""
-    wanted = EntryFilter(user_id=scope_of(user), account=account, code=code, trade_id=trade_id)
+    wanted = EntryFilter(user_id=scope_of(caller), account=account, code=code, trade_id=trade_id)
     before = entry_place(cursor)
     rows = await connected.books.read(
         lambda connection: list_entries(connection, wanted, limit=limit + 1, before=before)

@@ -1,11 +1,12 @@
 """Limits: which are in force, every value they had, and the change of one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -16,15 +17,20 @@ from pydantic import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.callers import Caller
+from api.connections import Connections
 from api.cursors import CursorQuery, LimitQuery, after_row, row_place
-from api.dependencies import CallerDep, ConnectionsDep, LimiterDep
+from api.dependencies import CallerDep, ConnectionsDep
 from api.errors import FieldFault, invalid
 from api.fields import DecimalText, LevelDecimal, Reason, Slug
+from api.proofs import require_proof
+from api.second_person import AWAITED, Approval, ask_second_person, awaited
 from api.trades import scope_of
 from api.views import View
 from db.accounts import Account, find_member, list_slugs, read_account
+from db.approvals import Approved
 from db.limit_listings import LimitFilter, list_limit_history, list_limits, read_limit
-from db.limits import LimitScope, change_limit
+from db.limits import LimitScope, change_limit, would_loosen
 from db.users import Role, User
 from domain.controls import ControlScope
 from domain.errors import AccountNotFound, LimitTermRefused, LimitValueRefused
@@ -62,6 +68,15 @@ class LimitBody(BaseModel):
     reason: Reason
     expires_in_s: Annotated[StrictInt, Field(ge=60, le=int(LOOSENED_FOR_MAX.total_seconds()))] | None = None
     permanent: StrictBool = False
+
+
+class NamedLimit(BaseModel):
+    """The change of a limit with the limit's name and its account, as it is kept for a second person."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: LimitName
+    limit: LimitBody
 
 
 class Limit(View):
@@ -111,9 +126,9 @@ class LimitHistory(View):
 
 
 @router.get("/limits")
-async def limits(connected: ConnectionsDep, user: CallerDep) -> Limits:
+async def limits(connected: ConnectionsDep, caller: CallerDep) -> Limits:
     """The limits in force of your accounts: those of the whole account and your own; risk and admin see all."""
-    wanted = LimitFilter(user_id=scope_of(user))
+    wanted = LimitFilter(user_id=scope_of(caller))
     rows = await connected.books.read(lambda connection: list_limits(connection, wanted))
     return Limits(items=[Limit.model_validate(row) for row in rows])
 
@@ -121,7 +136,7 @@ async def limits(connected: ConnectionsDep, user: CallerDep) -> Limits:
 @router.get("/limits/history")
 async def limit_history(
     connected: ConnectionsDep,
-    user: CallerDep,
+    caller: CallerDep,
     *,
     account: Annotated[Slug | None, Query()] = None,
     name: LimitName | None = None,
@@ -129,7 +144,7 @@ async def limit_history(
     cursor: CursorQuery = None,
 ) -> LimitHistory:
     """Every value that a limit had, the newest first, with who set it and why."""
-    wanted = LimitFilter(user_id=scope_of(user), account=account, name=name)
+    wanted = LimitFilter(user_id=scope_of(caller), account=account, name=name)
     before = row_place(cursor)
     rows = await connected.books.read(
         lambda connection: list_limit_history(connection, wanted, limit=limit + 1, before=before)
@@ -141,31 +156,80 @@ async def limit_history(
     )
 
 
-@router.put("/limits/{name}")
-async def put_limit(name: LimitName, body: LimitBody, connected: ConnectionsDep, user: LimiterDep) -> Limit:
-    """Change a limit, and answer what is in force now. The same again changes nothing. For risk and admin."""
-    return Limit.model_validate(await connected.books.change(partial(_put, name=name, body=body, user=user)))
+@router.put("/limits/{name}", response_model=Limit, responses=AWAITED)
+async def put_limit(
+    name: LimitName, body: LimitBody, connected: ConnectionsDep, caller: CallerDep
+) -> Response | Limit:
+    """Change a limit, and answer what is in force now. The same again changes nothing. For risk and admin.
 
-
-async def _put(connection: AsyncConnection, *, name: LimitName, body: LimitBody, user: User) -> dict[str, Any]:
-    account = await _account(connection, body.account)
-    asked = AskedLimit(
-        name=name,
-        value=body.value,
-        reason=body.reason,
-        lasts=None if body.expires_in_s is None else timedelta(seconds=body.expires_in_s),
-        permanent=body.permanent,
-        authority=Authority.FOR_GOOD if user.role is Role.ADMIN else Authority.FOR_A_TIME,
+    What lets more pass takes a proof of who you are within the last five minutes, and a second person where two
+    persons are asked for.
+    """
+    answer = await connected.books.change(
+        lambda connection: _put_or_ask(connection, connected, caller, NamedLimit(name=name, limit=body))
     )
-    try:
+    return awaited(answer) if isinstance(answer, Approval) else answer
+
+
+async def carry_out(
+    connection: AsyncConnection, requester: User, asked: NamedLimit, *, approved_by: UUID | None = None
+) -> Limit:
+    """Change the limit in the requester's name, or raise why not."""
+    account = await _account(connection, asked.limit.account)
+    with _told_by_field():
         await change_limit(
-            connection, await _scope(connection, account, name, body), asked, actor=f"user:{user.id}"
+            connection,
+            await _scope(connection, account, asked),
+            _asked(asked, requester),
+            actor=f"user:{requester.id}",
+            approved_by=None if approved_by is None else f"user:{approved_by}",
         )
+    return Limit.model_validate(
+        await read_limit(connection, account=account.slug, name=asked.name, username=asked.limit.username)
+    )
+
+
+async def _put_or_ask(
+    connection: AsyncConnection, connected: Connections, caller: Caller, asked: NamedLimit
+) -> Limit | Approval:
+    account = await _account(connection, asked.limit.account)
+    scope = await _scope(connection, account, asked)
+    with _told_by_field():
+        loosening = await would_loosen(connection, scope, _asked(asked, caller.user))
+    if loosening:
+        require_proof(caller, connected)
+    if not loosening or not connected.rules.two_persons:
+        return await carry_out(connection, caller.user, asked)
+    whose = account.slug if asked.limit.username is None else f"{asked.limit.username} on {account.slug}"
+    return await ask_second_person(
+        connection,
+        caller,
+        Approved.LIMIT,
+        {"name": asked.name, "limit": {**asked.limit.model_dump(mode="json"), "account": account.slug}},
+        summary=f"loosen {asked.name} of {whose} to {asked.limit.value}: {asked.limit.reason}",
+    )
+
+
+def _asked(asked: NamedLimit, requester: User) -> AskedLimit:
+    return AskedLimit(
+        name=asked.name,
+        value=asked.limit.value,
+        reason=asked.limit.reason,
+        lasts=None if asked.limit.expires_in_s is None else timedelta(seconds=asked.limit.expires_in_s),
+        permanent=asked.limit.permanent,
+        authority=Authority.FOR_GOOD if requester.role is Role.ADMIN else Authority.FOR_A_TIME,
+    )
+
+
+@contextmanager
+def _told_by_field() -> Iterator[None]:
+    """What is wrong with the value or its time is told as what is wrong with the field."""
+    try:
+        yield
     except LimitValueRefused as error:
         raise invalid([FieldFault(field="value", message=str(error))]) from error
     except LimitTermRefused as error:
         raise invalid([FieldFault(field="expires_in_s", message=str(error))]) from error
-    return await read_limit(connection, account=account.slug, name=name, username=body.username)
 
 
 async def _account(connection: AsyncConnection, slug: str | None) -> Account:
@@ -179,18 +243,20 @@ async def _account(connection: AsyncConnection, slug: str | None) -> Account:
         raise invalid([FieldFault(field="account", message=message)]) from error
 
 
-async def _scope(connection: AsyncConnection, account: Account, name: LimitName, body: LimitBody) -> LimitScope:
+async def _scope(connection: AsyncConnection, account: Account, asked: NamedLimit) -> LimitScope:
     """Whose limit it is; refuses a user who does not trade the account, and a currency that it is not kept in."""
-    faults = []
+    faults, body = [], asked.limit
     user_id = None if body.username is None else await find_member(connection, account.id, body.username)
     if body.username is not None and user_id is None:
         message = f"{body.username} does not trade on account {account.slug}; name a user who does"
         faults.append(FieldFault(field="username", message=message))
-    unit = UNITS[name]
+    unit = UNITS[asked.name]
     currency = account.currency if unit is LimitUnit.MONEY else None
     if body.currency not in {None, currency}:
         mend = "leave it out" if currency is None else f"send {currency}, in which the account is kept"
-        faults.append(FieldFault(field="currency", message=f"{name} is counted in {currency or unit}; {mend}"))
+        faults.append(
+            FieldFault(field="currency", message=f"{asked.name} is counted in {currency or unit}; {mend}")
+        )
     if faults:
         raise invalid(faults)
     return LimitScope(account_id=account.id, user_id=user_id, unit=unit, currency=currency)

@@ -7,8 +7,9 @@ from datetime import datetime
 from fastapi import Response
 
 from api import views
+from api.callers import Principal
 from api.connections import Connections
-from api.dependencies import refuse_viewers, shut_out
+from api.dependencies import check_right, shut_out
 from api.errors import FieldFault, invalid, trade_forgotten
 from api.intents import Receipt
 from api.starts import join_and_wait, start_and_wait
@@ -29,6 +30,7 @@ ANSWERS: dict[int | str, dict[str, object]] = {
 class IncomingOrder:
     """One order on its way in: its id, and how to tell and make its intent once the account is known."""
 
+    who: Principal
     key: str
     question: IntakeQuestion
     wait_seconds: float
@@ -39,7 +41,7 @@ class IncomingOrder:
 
 async def place(connected: Connections, order: IncomingOrder) -> Response:
     question = order.question
-    intake = await admit(connected, question)
+    intake = await admit(connected, order.who, question)
     known = intake.known
     if known is not None:
         # The first trade answers, however its account or position look by now.
@@ -64,12 +66,12 @@ async def place(connected: Connections, order: IncomingOrder) -> Response:
     return await _answer(connected, order, body_hash=receipt.body_hash, fallback=fallback)
 
 
-async def admit(connected: Connections, question: IntakeQuestion) -> Intake:
-    """What the books know of the question, if its user may trade."""
+async def admit(connected: Connections, who: Principal, question: IntakeQuestion) -> Intake:
+    """What the books know of the question, if whoever asks has the right of the route."""
     intake = await connected.books.read(lambda connection: read_intake(connection, question))
-    if intake is None or not intake.enabled:
+    if intake is None or not intake.let_in:
         raise shut_out()
-    refuse_viewers(intake.role)
+    check_right(who, intake.role)
     return intake
 
 

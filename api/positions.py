@@ -99,9 +99,9 @@ class Positions(View):
 
 
 @router.get("/positions")
-async def positions(connected: ConnectionsDep, user: CallerDep) -> Positions:
+async def positions(connected: ConnectionsDep, caller: CallerDep) -> Positions:
     """Your open positions, and those on your accounts that no order of ours opened."""
-    found = await connected.books.read(lambda connection: list_positions(connection, user_id=scope_of(user)))
+    found = await connected.books.read(lambda connection: list_positions(connection, user_id=scope_of(caller)))
     now = datetime.now(UTC)
     return Positions(
         positions=[Position.model_validate(aged(row, now=now)) for row in found["positions"]],

@@ -16,7 +16,6 @@ from api.dependencies import (
     CallerDep,
     ConnectionsDep,
     IdempotencyKeyHeader,
-    TraderDep,
     one_key,
 )
 from api.errors import FieldFault, invalid, pipeline_unavailable
@@ -107,11 +106,11 @@ class Reconciled(View):
     responses={202: {"model": Reconciled, "description": "Begun; `wait_ms` passed before its end"}},
 )
 async def reconcile(
-    body: ReconcileBody, connected: ConnectionsDep, user: TraderDep, idempotency_key: IdempotencyKeyHeader = None
+    body: ReconcileBody, connected: ConnectionsDep, caller: CallerDep, idempotency_key: IdempotencyKeyHeader = None
 ) -> Response:
     """Compare books and broker now. The same key again answers with the same run."""
-    key = f"request-{user.id.hex}-{one_key(body.client_order_id, idempotency_key)}"
-    account = await _account(connected, scope_of(user), body.account)
+    key = f"request-{caller.id.hex}-{one_key(body.client_order_id, idempotency_key)}"
+    account = await _account(connected, scope_of(caller), body.account)
     try:
         async with asyncio.timeout(_TAKEN_WITHIN_SECONDS):
             handle = await start_run(connected.temporal, account, cause=RunCause.REQUEST, key=key)
@@ -134,7 +133,7 @@ async def reconcile(
 @router.get("/api/reconciliation/runs")
 async def runs(
     connected: ConnectionsDep,
-    user: CallerDep,
+    caller: CallerDep,
     *,
     account: Annotated[Slug | None, Query()] = None,
     verdict: Verdict | None = None,
@@ -142,7 +141,7 @@ async def runs(
     cursor: CursorQuery = None,
 ) -> Runs:
     """The runs of your accounts, the newest first; those of all accounts for risk and admin."""
-    wanted = RunFilter(user_id=scope_of(user), account=account, verdict=verdict)
+    wanted = RunFilter(user_id=scope_of(caller), account=account, verdict=verdict)
     before = row_place(cursor)
     rows = await connected.books.read(
         lambda connection: list_runs(connection, wanted, limit=limit + 1, before=before)

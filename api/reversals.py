@@ -117,6 +117,7 @@ async def reverse_position(
         body=body,
         question=IntakeQuestion(
             user_id=who.user_id,
+            credential=who.credential,
             trade_id=trade_id(who.user_id, key),
             account=body.account,
             symbol=None,
@@ -126,7 +127,7 @@ async def reverse_position(
         received_at=datetime.now(UTC),
         wait_until=asyncio.get_running_loop().time() + body.wait_ms / 1000,
     )
-    intake = await admit(connected, asked.question)
+    intake = await admit(connected, who, asked.question)
     if intake.known is None:
         reversal = _reversal(intake, asked)
         hashes = asked.hashes(reversal.closing.account_slug)

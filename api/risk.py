@@ -108,12 +108,13 @@ async def preview(body: ExecuteBody, connected: ConnectionsDep, who: PrincipalDe
     now = datetime.now(UTC)
     question = IntakeQuestion(
         user_id=who.user_id,
+        credential=who.credential,
         trade_id=uuid4(),
         account=body.account,
         symbol=body.symbol,
         position_id=body.position_id,
     )
-    intake = await admit(connected, question)
+    intake = await admit(connected, who, question)
     account = account_of(intake, question)
     found = list(faults(body, instrument=intake.instrument, position=intake.position, now=now))
     if found:
@@ -145,11 +146,11 @@ async def preview(body: ExecuteBody, connected: ConnectionsDep, who: PrincipalDe
 
 @router.get("/risk")
 async def risk(
-    connected: ConnectionsDep, user: CallerDep, account: Annotated[Slug | None, Query()] = None
+    connected: ConnectionsDep, caller: CallerDep, account: Annotated[Slug | None, Query()] = None
 ) -> Risk:
     """How far every limit is used now, on each of your accounts; for all users to the roles risk and admin."""
     users = await connected.books.read(
-        lambda connection: trading_users(connection, user_id=scope_of(user), account=account)
+        lambda connection: trading_users(connection, user_id=scope_of(caller), account=account)
     )
     return Risk(accounts=[await _account_risk(connected, each) for each in users])
 

@@ -78,9 +78,14 @@ async def size(body: SizeBody, connected: ConnectionsDep, who: PrincipalDep) -> 
     """The largest volume whose loss at the stop stays within the risk, rounded down to the broker's step."""
     now = datetime.now(UTC)
     question = IntakeQuestion(
-        user_id=who.user_id, trade_id=uuid4(), account=body.account, symbol=body.symbol, position_id=None
+        user_id=who.user_id,
+        credential=who.credential,
+        trade_id=uuid4(),
+        account=body.account,
+        symbol=body.symbol,
+        position_id=None,
     )
-    intake = await admit(connected, question)
+    intake = await admit(connected, who, question)
     account = account_of(intake, question)
     instrument = intake.instrument
     if instrument is None:

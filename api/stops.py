@@ -1,26 +1,24 @@
-"""The emergency stop over REST: latched before the answer, carried on by its workflow, ended by a person."""
+"""The emergency stop over REST: latched before the answer, and carried on by its workflow."""
 
 import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from api.connections import Connections
-from api.dependencies import CallerDep, ConnectionsDep, IdempotencyKeyHeader, one_key, refuse_viewers
+from api.dependencies import CallerDep, ConnectionsDep, IdempotencyKeyHeader, one_key
 from api.errors import FieldFault, Problem, invalid
 from api.fields import ClientId, Reason, Symbol
 from api.views import View
 from db import stops
-from db.resumption import remaining_causes
 from db.stops import StopProgress
 from db.users import Role, User
 from domain.controls import ControlScope, ControlState
-from domain.errors import CauseRemains
 from domain.stops import Stop, StopCause
 from workflows.stop_messages import STOP_WORKFLOW, StopInput, start_options, workflow_id
 
@@ -31,7 +29,7 @@ _LOOK_AGAIN_SECONDS = 0.02
 _CARRY_ON_SECONDS = 1.0
 
 
-class _Place(BaseModel):
+class Place(BaseModel):
     """Where: everything, or an account (slug), a user (id) or a symbol."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +44,7 @@ class _Place(BaseModel):
         return self
 
 
-class StopBody(_Place):
+class StopBody(Place):
     """`halted` lets nothing out but the stop's own closes; `reduce_only` also what reduces a position.
 
     Orders and positions that are not ours are left alone unless `include_external`.
@@ -61,13 +59,6 @@ class StopBody(_Place):
     wait_ms: Annotated[StrictInt, Field(ge=0, le=30_000, description="How long to wait for the stop's end")] = (
         1_000
     )
-
-
-class ResumeBody(_Place):
-    """`abandon` ends a stop that is still closing positions."""
-
-    reason: Reason
-    abandon: StrictBool = False
 
 
 class EmergencyStop(View):
@@ -104,20 +95,13 @@ class EmergencyStops(View):
     items: list[EmergencyStop]
 
 
-class Resumed(View):
-    scope: ControlScope
-    scope_id: str
-    state: ControlState
-    stops: list[UUID]
-
-
 @router.post("/emergency-stop", status_code=201)
 async def emergency_stop(
-    body: StopBody, connected: ConnectionsDep, user: CallerDep, idempotency_key: IdempotencyKeyHeader = None
+    body: StopBody, connected: ConnectionsDep, caller: CallerDep, idempotency_key: IdempotencyKeyHeader = None
 ) -> EmergencyStop:
     """Stop trading at once. The answer comes once the latch is committed, and waits a little for the end."""
     key = one_key(body.client_order_id, idempotency_key)
-    stop = _stop(body, user, stop_id=uuid5(user.id, f"stop:{key}"))
+    stop = _stop(body, caller.user, stop_id=uuid5(caller.id, f"stop:{key}"))
     progress = await connected.books.change(lambda connection: stops.latch(connection, stop))
     if progress.resumed_at is not None:
         raise Problem(409, "stop_over", f"stop {stop.stop_id} of this key is over; stop again under a new key")
@@ -143,44 +127,7 @@ async def read_stop(stop_id: UUID, connected: ConnectionsDep, _: CallerDep) -> E
     return _view(connected, progress, carried_on=True)
 
 
-@router.post("/resume")
-async def resume(body: ResumeBody, connected: ConnectionsDep, user: CallerDep, response: Response) -> Resumed:
-    """Open trading again: by a role above the stop's, with a reason, and only once its cause is over."""
-    scope_id = body.scope_id or ""
-    response.headers["Cache-Control"] = "no-store"
-    ended = await connected.books.change(
-        lambda connection: _resume(connection, body, user, scope_id=scope_id, connected=connected)
-    )
-    return Resumed(scope=body.scope, scope_id=scope_id, state=ControlState.ACTIVE, stops=ended)
-
-
-async def _resume(
-    connection: Any, body: ResumeBody, user: User, *, scope_id: str, connected: Connections
-) -> list[UUID]:
-    held = await stops.stopped(connection, body.scope, scope_id)
-    _check_resumer(user, held)
-    working = [each for each in held if each.ended_at is None]
-    if working and not body.abandon:
-        raise CauseRemains(
-            f"stop {working[0].stop.stop_id} still closes positions; wait for its end, or resume with abandon"
-        )
-    causes = await remaining_causes(connection, held, now=datetime.now(UTC), data_age_max=connected.data_age_max)
-    if causes:
-        raise CauseRemains(f"what stopped trading is not over: {'; '.join(causes)}")
-    await stops.resume(connection, body.scope, scope_id, actor=f"user:{user.id}", reason=body.reason)
-    return [each.stop.stop_id for each in held]
-
-
-def _check_resumer(user: User, held: tuple[StopProgress, ...]) -> None:
-    if not user.role.sees_all:
-        raise Problem(403, "role_forbidden", "trading is opened again by the roles risk and admin")
-    needs_admin = not held or any(each.stop.resume_role == Role.ADMIN for each in held)
-    if needs_admin and user.role is not Role.ADMIN:
-        raise Problem(403, "role_forbidden", "this stop was set by risk, an admin or a trigger; an admin ends it")
-
-
 def _stop(body: StopBody, user: User, *, stop_id: UUID) -> Stop:
-    refuse_viewers(user.role)
     if body.mode is ControlState.ACTIVE:
         raise invalid([FieldFault(field="mode", message="is halted or reduce_only; trading is opened by resume")])
     own = (body.scope, body.scope_id) == (ControlScope.USER, str(user.id))

@@ -1,14 +1,18 @@
-"""Access tokens: signed here, checked here, and nowhere else.
+"""Access tokens: signed here, checked here, and nowhere else. Refresh tokens are made here.
 
 python-jose checks the signature and nothing else: with its own claim checks it takes tokens without expiry or
 audience, of any `typ`, with unknown `crit` headers and of any size. So the rest is checked by this module:
 
-1. The header is exactly `alg`, `kid` and `typ`, with our values.
+1. The header is exactly `alg`, `kid` and `typ`, with our values; `kid` is one of our keys.
 2. Every claim is required, of its exact type, with our issuer and audience.
 3. No token lives longer than the configured time, whatever it says.
+4. The newest key signs. Tokens of the one before it are taken until they expire, so that a key can be changed.
 """
 
+import hmac
 import json
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -36,13 +40,17 @@ class TokenExpired(TokenRefused):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Principal:
-    """Whom a token speaks for. `role` is the role at issue; the books say what it is now."""
+class Claims:
+    """What a token says; whether its session goes on and its user is still let in, the books say."""
 
     user_id: UUID
-    role: str
+    session_id: UUID
     token_id: str
     expires_at: datetime
+
+    @property
+    def token_hash(self) -> str:
+        return digest(self.token_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,45 +60,58 @@ class IssuedToken:
 
 
 class Tokens:
-    def __init__(self, key: bytes, *, ttl: timedelta) -> None:
-        if len(key) < KEY_BYTES_MIN:
-            raise ValueError(f"the signing key has {len(key)} bytes; it must have at least {KEY_BYTES_MIN}")
-        self._key = key
+    def __init__(self, keys: Sequence[bytes], *, ttl: timedelta) -> None:
+        """`keys` with the newest first; it signs, and the others are only believed."""
+        for key in keys:
+            if len(key) < KEY_BYTES_MIN:
+                raise ValueError(f"the signing key has {len(key)} bytes; it must have at least {KEY_BYTES_MIN}")
+        self._keys = {_kid(key): key for key in keys}
+        self._kid = _kid(keys[0])
         self._ttl = ttl
-        self._headers = {"kid": sha256(b"kid:" + key).hexdigest()[:16], "typ": TOKEN_TYPE}
+        # A key of its own for each use, so that nothing which one of them makes is worth anything to the other.
+        self._refresh_keys = [hmac.digest(key, b"refresh tokens", "sha256") for key in keys]
 
-    def issue(self, user_id: UUID, role: str, *, now: datetime) -> IssuedToken:
+    def issue(self, user_id: UUID, session_id: UUID, *, now: datetime) -> IssuedToken:
         issued_at = int(now.timestamp())
         expires_at = issued_at + int(self._ttl.total_seconds())
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
-            "role": role,
+            "sid": str(session_id),
             "jti": uuid4().hex,
             "iat": issued_at,
             "nbf": issued_at,
             "exp": expires_at,
         }
-        text = jws.sign(claims, self._key, headers=self._headers, algorithm=ALGORITHM)
+        text = jws.sign(claims, self._keys[self._kid], headers=_header(self._kid), algorithm=ALGORITHM)
         return IssuedToken(text=text, expires_at=datetime.fromtimestamp(expires_at, UTC))
 
-    def verify(self, token: str, *, now: datetime) -> Principal:
-        """The principal of a token that is wholly ours and in force; raises TokenRefused or TokenExpired."""
+    def verify(self, token: str, *, now: datetime) -> Claims:
+        """The claims of a token that is wholly ours and in force; raises TokenRefused or TokenExpired."""
         if len(token) > TOKEN_BYTES_MAX or not token.isascii():
             raise TokenRefused("too long, or not ASCII")
         try:
             # The header is read before the signature is checked, so that no header can steer the check.
-            if jws.get_unverified_header(token) != {**self._headers, "alg": ALGORITHM}:
+            header = jws.get_unverified_header(token)
+            kid = str(header.get("kid"))
+            if kid not in self._keys or header != {**_header(kid), "alg": ALGORITHM}:
                 raise TokenRefused("a header that we do not write")
-            claims = json.loads(jws.verify(token, self._key, algorithms=[ALGORITHM]))
+            claims = json.loads(jws.verify(token, self._keys[kid], algorithms=[ALGORITHM]))
         except (JOSEError, ValueError, RecursionError) as error:
             raise TokenRefused(str(error)) from error
         if not isinstance(claims, dict):
             raise TokenRefused("claims that are no object")
-        return self._principal(claims, now=now)
+        return self._claims(claims, now=now)
 
-    def _principal(self, claims: dict[str, Any], *, now: datetime) -> Principal:
+    def successors(self, refresh_token: str) -> list[str]:
+        """The refresh tokens that may follow this one, the one to issue first.
+
+        They are reckoned and not drawn, so that the answer to a repeat is the same without any token being stored.
+        """
+        return [hmac.digest(key, refresh_token.encode(), "sha256").hex() for key in self._refresh_keys]
+
+    def _claims(self, claims: dict[str, Any], *, now: datetime) -> Claims:
         if claims.get("iss") != ISSUER or claims.get("aud") != AUDIENCE:
             raise TokenRefused("another issuer or audience")
         issued_at, not_before, expires_at = (_instant(claims, name) for name in ("iat", "nbf", "exp"))
@@ -98,14 +119,40 @@ class Tokens:
             raise TokenRefused("a longer life than we give")
         if max(issued_at, not_before) > now + CLOCK_LEEWAY:
             raise TokenRefused("not in force yet")
-        token_id, role = _text(claims, "jti"), _text(claims, "role")
-        try:
-            user_id = UUID(_text(claims, "sub"))
-        except ValueError as error:
-            raise TokenRefused("a subject that is no user id") from error
+        found = Claims(
+            user_id=_id(claims, "sub"),
+            session_id=_id(claims, "sid"),
+            token_id=_text(claims, "jti"),
+            expires_at=expires_at,
+        )
         if now >= expires_at:
             raise TokenExpired("expired")
-        return Principal(user_id=user_id, role=role, token_id=token_id, expires_at=expires_at)
+        return found
+
+
+def new_secret() -> str:
+    """256 bits of chance, to be kept by their bearer and stored by their hash alone."""
+    return secrets.token_hex(32)
+
+
+def digest(secret: str) -> str:
+    """The SHA-256 by which a token is stored and found; it is no password, so that nothing slower is needed."""
+    return sha256(secret.encode()).hexdigest()
+
+
+def _kid(key: bytes) -> str:
+    return sha256(b"kid:" + key).hexdigest()[:16]
+
+
+def _header(kid: str) -> dict[str, str]:
+    return {"kid": kid, "typ": TOKEN_TYPE}
+
+
+def _id(claims: dict[str, Any], name: str) -> UUID:
+    try:
+        return UUID(_text(claims, name))
+    except ValueError as error:
+        raise TokenRefused(f"no id in {name}") from error
 
 
 def _instant(claims: dict[str, Any], name: str) -> datetime:

@@ -6,26 +6,26 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from api import views
+from api.callers import Caller
 from api.cursors import CursorQuery, LimitQuery, after_row, event_place, row_place
 from api.dependencies import CallerDep, ConnectionsDep
 from api.fields import ClientId, Slug, Symbol
 from db.trade_views import TradeFilter, list_events, list_trades, read_trade
-from db.users import User
 from domain.errors import TradeNotFound
 from domain.orders import OrderState
 
 router = APIRouter(prefix="/api/trading", tags=["trading"])
 
 
-def scope_of(user: User) -> UUID | None:
-    """Whose rows the user may see: None stands for everybody's."""
-    return None if user.role.sees_all else user.id
+def scope_of(caller: Caller) -> UUID | None:
+    """Whose rows the caller may see: None stands for everybody's."""
+    return None if caller.role.sees_all else caller.id
 
 
 @router.get("/trades", response_model=views.TradePage)
 async def trades(  # noqa: PLR0913 - one argument per query parameter
     connected: ConnectionsDep,
-    user: CallerDep,
+    caller: CallerDep,
     *,
     state: OrderState | None = None,
     symbol: Annotated[Symbol | None, Query()] = None,
@@ -37,7 +37,7 @@ async def trades(  # noqa: PLR0913 - one argument per query parameter
 ) -> Response:
     """Your trades, the newest first; those of all users for risk and admin."""
     wanted = TradeFilter(
-        user_id=scope_of(user),
+        user_id=scope_of(caller),
         state=state,
         symbol=symbol,
         account=account,
@@ -57,9 +57,9 @@ async def trades(  # noqa: PLR0913 - one argument per query parameter
 
 
 @router.get("/trades/{trade_id}", response_model=views.Trade)
-async def trade(trade_id: UUID, connected: ConnectionsDep, user: CallerDep) -> Response:
+async def trade(trade_id: UUID, connected: ConnectionsDep, caller: CallerDep) -> Response:
     """One trade. Right after a 202 it may take until the pipeline runs again to be here."""
-    row = await connected.books.read(lambda connection: read_trade(connection, trade_id, user_id=scope_of(user)))
+    row = await connected.books.read(lambda connection: read_trade(connection, trade_id, user_id=scope_of(caller)))
     if row is None:
         raise TradeNotFound(trade_id)
     return Response(views.Trade.of_books(row, connected.links).model_dump_json(), media_type="application/json")
@@ -69,14 +69,14 @@ async def trade(trade_id: UUID, connected: ConnectionsDep, user: CallerDep) -> R
 async def trade_events(
     trade_id: UUID,
     connected: ConnectionsDep,
-    user: CallerDep,
+    caller: CallerDep,
     *,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,
 ) -> views.EventPage:
     """What happened to the trade, the oldest first."""
     after = event_place(cursor)
-    row = await connected.books.read(lambda connection: read_trade(connection, trade_id, user_id=scope_of(user)))
+    row = await connected.books.read(lambda connection: read_trade(connection, trade_id, user_id=scope_of(caller)))
     if row is None:
         raise TradeNotFound(trade_id)
     rows = await connected.books.read(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.instruments import instrument_from_json
 from db.jsons import loads
+from db.sessions import Credential
 from db.users import Role
 from domain.instruments import Instrument
 from domain.money import Lots
@@ -19,6 +20,7 @@ from domain.positions import MarginMode
 # opened it, and the broker numbers it by that order; one that no order of ours opened is anybody's of the account.
 _INTAKE = text("""
     SELECT u.role, u.enabled,
+           lets_in(u.id, CAST(:session_id AS uuid), CAST(:token_hash AS text)) AS let_in,
            t.body_hash, t.state, t.workflow_id, ta.slug AS trade_account,
            a.id AS account_id, a.slug AS account_slug, a.margin_mode, coalesce(a.candidates, 0) AS candidates,
            row_to_json(i)::text AS instrument, h.positions::text AS positions, s.stop_id
@@ -63,6 +65,7 @@ class IntakeQuestion:
     """`symbol` is None for a close, which takes that of its position; `by_position_id` is the one it closes by."""
 
     user_id: UUID
+    credential: Credential
     trade_id: UUID
     account: str | None
     symbol: str | None
@@ -101,11 +104,12 @@ class OpenPosition:
 class Intake:
     """`account` is None unless exactly one fits; `account_count` says how many do.
 
-    `stop_id` is the stop that halts trading in the position.
+    `let_in` is false once the user is disabled or the session over. `stop_id` is the stop that halts trading in
+    the position.
     """
 
     role: Role
-    enabled: bool
+    let_in: bool
     known: KnownTrade | None
     account: Account | None
     account_count: int
@@ -121,6 +125,8 @@ async def read_intake(connection: AsyncConnection, question: IntakeQuestion) -> 
         _INTAKE,
         {
             "user_id": question.user_id,
+            "session_id": question.credential.session_id,
+            "token_hash": question.credential.token_hash,
             "trade_id": question.trade_id,
             "account": question.account,
             "symbol": question.symbol,
@@ -136,7 +142,7 @@ def _intake(row: RowMapping, question: IntakeQuestion) -> Intake:
     positions = _positions(row["positions"])
     return Intake(
         role=Role(row["role"]),
-        enabled=row["enabled"],
+        let_in=row["enabled"] and row["let_in"],
         known=None if row["body_hash"] is None else _known(row),
         account=_account(row) if row["candidates"] == 1 else None,
         account_count=row["candidates"],

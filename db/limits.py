@@ -27,6 +27,7 @@ from domain.limits import (
     Unset,
     Until,
     decide_change,
+    lets_more_pass,
 )
 
 
@@ -65,19 +66,28 @@ async def set_limit(connection: AsyncConnection, limit: NewLimit, *, actor: str)
     await change_limit(connection, limit, asked, actor=actor)
 
 
+async def would_loosen(connection: AsyncConnection, scope: LimitScope, asked: AskedLimit) -> bool:
+    """Whether the change would let more pass. Raises what `decide_change` raises.
+
+    The account stays locked until the transaction ends, so that what it says still holds for `change_limit`.
+    """
+    standing, now = await _look(connection, scope, asked.name)
+    return lets_more_pass(standing, asked, decide_change(standing, asked, now=now), now=now)
+
+
 async def change_limit(
-    connection: AsyncConnection, scope: LimitScope, asked: AskedLimit, *, actor: str
+    connection: AsyncConnection,
+    scope: LimitScope,
+    asked: AskedLimit,
+    *,
+    actor: str,
+    approved_by: str | None = None,
 ) -> LimitChange:
     """Put the value in force, for as long as the rules say. Raises what `decide_change` raises.
 
     No reservation of the account is judged meanwhile: each sees the old value or the new one, whole.
     """
-    await locks.take(connection, locks.Queue.RESERVING, scope.account_id)
-    # The clock is read behind the lock, so that what was reserved before is older than the row.
-    now = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-    found = await connection.execute(select(risk_limits).where(*_of(scope, asked.name)))
-    rows = found.mappings().all()
-    standing = await _standing(connection, scope, asked.name, rows)
+    standing, now = await _look(connection, scope, asked.name)
     change = decide_change(standing, asked, now=now)
     if isinstance(change, Unchanged):
         return change
@@ -96,11 +106,23 @@ async def change_limit(
             "currency": scope.currency,
             "reason": asked.reason,
             "expires_at": expires_at,
+            "approved_by": approved_by,
         },
         account_id=scope.account_id,
         user_id=scope.user_id,
     )
     return change
+
+
+async def _look(
+    connection: AsyncConnection, scope: LimitScope, name: LimitName
+) -> tuple[Standing | Unset, datetime]:
+    """What stands, and when that was, behind the lock that every reservation of the account takes."""
+    await locks.take(connection, locks.Queue.RESERVING, scope.account_id)
+    # The clock is read behind the lock, so that what was reserved before is older than the row.
+    now = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    found = await connection.execute(select(risk_limits).where(*_of(scope, name)))
+    return await _standing(connection, scope, name, found.mappings().all()), now
 
 
 async def _supersede(

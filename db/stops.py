@@ -267,7 +267,13 @@ async def stopped(connection: AsyncConnection, scope: ControlScope, scope_id: st
 
 
 async def resume(
-    connection: AsyncConnection, scope: ControlScope, scope_id: str, *, actor: str, reason: str
+    connection: AsyncConnection,
+    scope: ControlScope,
+    scope_id: str,
+    *,
+    actor: str,
+    reason: str,
+    approved_by: str | None = None,
 ) -> None:
     """Open trading again; who may, and whether the cause is over, the caller has asked."""
     place = {"scope": scope, "scope_id": scope_id}
@@ -288,7 +294,8 @@ async def resume(
         place,
     )
     subject = f"control:{scope}:{scope_id}"
-    await record(connection, "stop.resumed", actor=actor, subject=subject, detail={**place, "reason": reason})
+    detail = {**place, "reason": reason, "approved_by": approved_by}
+    await record(connection, "stop.resumed", actor=actor, subject=subject, detail=detail)
 
 
 async def _note(

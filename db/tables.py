@@ -19,6 +19,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -82,6 +83,143 @@ users = Table(
     CheckConstraint("role IN ('viewer', 'trader', 'risk', 'admin')", name="role"),
     CheckConstraint("username ~ '^[a-z0-9][a-z0-9._-]{1,62}$'", name="username"),
 )
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("began_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("refreshed_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", INSTANT, nullable=False),
+    Column("proven_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("proven_by", Text, nullable=False),
+    Column("ended_at", INSTANT),
+    Column("end_cause", Text),
+    CheckConstraint("proven_by IN ('password', 'totp', 'webauthn', 'recovery')", name="proven_by"),
+    CheckConstraint(
+        "end_cause IN ('logout', 'ended', 'reuse', 'password', 'factors', 'disabled')", name="end_cause"
+    ),
+    CheckConstraint("(ended_at IS NULL) = (end_cause IS NULL)", name="ended_at"),
+)
+Index("ix_sessions_live", sessions.c.user_id, postgresql_where=text("ended_at IS NULL"))
+Index("ix_sessions_from", sessions.c.user_id, sessions.c.address)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("session_id", UUID, ForeignKey("sessions.id"), nullable=False),
+    Column("parent_hash", Text, ForeignKey("refresh_tokens.token_hash"), unique=True),
+    Column("issued_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", INSTANT, nullable=False),
+    Column("used_at", INSTANT),
+)
+Index("ix_refresh_tokens_session", refresh_tokens.c.session_id)
+
+# By the SHA-256 of the token's id.
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("revoked_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", INSTANT, nullable=False),
+)
+Index("ix_revoked_tokens_expires_at", revoked_tokens.c.expires_at)
+
+# One row per name and per address that somebody tried to log in by; `admitted` is what the newest try was told.
+login_tries = Table(
+    "login_tries",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("tried_at", INSTANT, nullable=False),
+    Column("open_at", INSTANT, nullable=False),
+    Column("admitted", Boolean, nullable=False),
+    Column("refused_count", BigInteger, nullable=False, server_default=text("0")),
+)
+Index("ix_login_tries_tried_at", login_tries.c.tried_at)
+
+# Logins whose password was right and whose second factor is awaited.
+pending_logins = Table(
+    "pending_logins",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("expires_at", INSTANT, nullable=False),
+)
+
+factors = Table(
+    "factors",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("secret", LargeBinary),
+    Column("last_step", BigInteger),
+    Column("credential_id", LargeBinary, unique=True),
+    Column("public_key", LargeBinary),
+    Column("sign_count", BigInteger),
+    Column("added_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("confirmed_at", INSTANT),
+    Column("used_at", INSTANT),
+    CheckConstraint("kind IN ('totp', 'webauthn')", name="kind"),
+    CheckConstraint("(kind = 'totp') = (secret IS NOT NULL)", name="secret"),
+    CheckConstraint(
+        "(kind = 'webauthn') = (credential_id IS NOT NULL AND public_key IS NOT NULL AND sign_count IS NOT NULL)",
+        name="credential",
+    ),
+)
+Index("ix_factors_user_id", factors.c.user_id)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("code_hash", Text, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("made_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("used_at", INSTANT),
+)
+Index("ix_recovery_codes_user_id", recovery_codes.c.user_id)
+
+# Given to a browser to sign, and taken back once.
+webauthn_challenges = Table(
+    "webauthn_challenges",
+    metadata,
+    Column("challenge", Text, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("expires_at", INSTANT, nullable=False),
+    CheckConstraint("purpose IN ('enrol', 'prove')", name="purpose"),
+)
+
+# What waits for a second person, with the request as it was made.
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("body_hash", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("requested_by", UUID, ForeignKey("users.id"), nullable=False),
+    Column("requested_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", INSTANT, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+    Column("decided_by", UUID, ForeignKey("users.id")),
+    Column("decided_at", INSTANT),
+    Column("reason", Text),
+    CheckConstraint("what IN ('resume', 'limit')", name="what"),
+    CheckConstraint("state IN ('waiting', 'approved', 'refused')", name="state"),
+    CheckConstraint("(state = 'waiting') = (decided_by IS NULL)", name="decided"),
+    CheckConstraint("(decided_by IS NULL) = (decided_at IS NULL)", name="decided_at"),
+    CheckConstraint("decided_by <> requested_by", name="second_person"),
+)
+Index("ix_approvals_requested_at", approvals.c.requested_at)
 
 broker_accounts = Table(
     "broker_accounts",

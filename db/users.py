@@ -58,24 +58,31 @@ async def add_user(connection: AsyncConnection, new: NewUser, *, actor: str) -> 
 
 async def get_user(connection: AsyncConnection, user_id: UUID) -> User | None:
     row = (await connection.execute(select(users).where(users.c.id == user_id))).mappings().one_or_none()
-    return None if row is None else _user(row)
+    return None if row is None else user_of(row)
 
 
 async def find_credentials(connection: AsyncConnection, username: str) -> tuple[User, str] | None:
     """The user of that name with the hash of the password, None if there is none."""
     row = (await connection.execute(select(users).where(users.c.username == username))).mappings().one_or_none()
-    return None if row is None else (_user(row), row["password_hash"])
+    return None if row is None else (user_of(row), row["password_hash"])
 
 
 async def list_users(connection: AsyncConnection) -> tuple[User, ...]:
     rows = await connection.execute(select(users).order_by(users.c.username))
-    return tuple(_user(row) for row in rows.mappings())
+    return tuple(user_of(row) for row in rows.mappings())
 
 
 async def set_password_hash(connection: AsyncConnection, user_id: UUID, password_hash: str, *, actor: str) -> bool:
-    """Set another password; False if there is no such user."""
+    """Set another password; False if there is no such user. Their sessions are for the caller to end."""
     return await _change(
         connection, user_id, {"password_hash": password_hash}, action="user.password_set", actor=actor
+    )
+
+
+async def rehash(connection: AsyncConnection, user_id: UUID, *, old: str, new: str) -> None:
+    """Keep the same password by another hash, unless it was changed meanwhile."""
+    await connection.execute(
+        update(users).where(users.c.id == user_id, users.c.password_hash == old).values(password_hash=new)
     )
 
 
@@ -108,7 +115,7 @@ async def _record(
     await record(connection, action, actor=actor, subject=f"user:{user_id}", detail=detail, user_id=user_id)
 
 
-def _user(row: RowMapping) -> User:
+def user_of(row: RowMapping) -> User:
     return User(
         id=row["id"],
         username=row["username"],

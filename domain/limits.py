@@ -179,6 +179,21 @@ def decide_change(standing: Standing | Unset, asked: AskedLimit, *, now: datetim
     return Until(expires_at=_end(asked, loosened, now=now))
 
 
+def lets_more_pass(standing: Standing | Unset, asked: AskedLimit, change: LimitChange, *, now: datetime) -> bool:
+    """Whether the change, as decided, lets something pass, now or later, that would be refused without it."""
+    if isinstance(change, Unchanged):
+        return False
+    if isinstance(standing, Unset):
+        return standing.denies
+    loosened = standing.loosened_at(now)
+    if loosens(asked.name, before=standing.in_force_at(now), after=asked.value):
+        return True
+    if isinstance(change, Until):
+        # It narrows a loosening, and may prolong it all the same.
+        return loosened is None or change.expires_at > loosened.expires_at
+    return loosens(asked.name, before=standing.base, after=asked.value)
+
+
 def check_limit_value(name: LimitName, value: Decimal) -> None:
     """Raise LimitValueRefused for a value that the limit cannot have."""
     unit = UNITS[name]

@@ -38,6 +38,10 @@ def find_caller(state: StateFolder, *, url: str | None, token: str | None) -> Ca
 def log_in(url: str, *, username: str, password: str) -> str:
     with client(url) as api:
         answer = api.post("/api/auth/login", json={"username": username, "password": password})
+        if "access_token" not in answer.json():
+            raise StackError(
+                f"{username} has a second factor, which no command can ask for; give a token with --token"
+            )
         token: str = answer.json()["access_token"]
         return token
 

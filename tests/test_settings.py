@@ -63,6 +63,16 @@ def test_a_missing_variable_is_named(
         (ApiSettings.from_environ, API, "DATABASE_URL", "mysql://localhost/nexus"),
         (ApiSettings.from_environ, API, "SECRET_KEY", "short"),
         (ApiSettings.from_environ, API, "SECRET_KEY", "a" * 64),
+        (ApiSettings.from_environ, API, "SECRET_KEY", "your-secret-key-here-change-in-production"),
+        (ApiSettings.from_environ, API, "SECRET_KEY_PREVIOUS", "short"),
+        (ApiSettings.from_environ, API, "SECRET_KEY_PREVIOUS", SECRET),
+        (ApiSettings.from_environ, API, "SESSION_HOURS", "0"),
+        (ApiSettings.from_environ, API, "SESSION_IDLE_MINUTES", "5"),
+        (ApiSettings.from_environ, API, "TWO_PERSONS", "yes"),
+        (ApiSettings.from_environ, API, "WEBAUTHN_ORIGIN", "desk.example.com"),
+        (ApiSettings.from_environ, API, "WEBAUTHN_ORIGIN", "http://desk.example.com"),
+        (ApiSettings.from_environ, API, "WEBAUTHN_ORIGIN", "https://desk.example.com/"),
+        (ApiSettings.from_environ, API, "WEBAUTHN_ORIGIN", "https://192.0.2.1"),
         (ApiSettings.from_environ, API, "ALGORITHM", "none"),
         (ApiSettings.from_environ, API, "ALGORITHM", "RS256"),
         (ApiSettings.from_environ, API, "ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
@@ -119,6 +129,24 @@ def test_a_file_of_a_windows_editor_is_read_and_one_that_is_no_text_named(tmp_pa
 
     file.write_bytes("Demo".encode("utf-16"))
     assert complaint(BrokerSettings.from_environ, environ).endswith("which is not text in UTF-8")
+
+
+def test_production_asks_for_two_persons_and_the_embedded_stack_for_one() -> None:
+    production, embedded = (
+        ApiSettings.from_environ({**API, "NEXUS_PROFILE": profile}) for profile in ("production", "embedded")
+    )
+    assert (production.two_persons, production.webauthn_origin) == (True, None)
+    assert (embedded.two_persons, embedded.webauthn_origin) == (False, "http://localhost:9003")
+    told = ApiSettings.from_environ(
+        {**API, "TWO_PERSONS": "off", "WEBAUTHN_ORIGIN": "https://desk.example.com:8443"}
+    )
+    assert (told.two_persons, told.webauthn_origin) == (False, "https://desk.example.com:8443")
+
+
+def test_a_session_outlasts_its_access_tokens() -> None:
+    assert ApiSettings.from_environ(API).session_idle == timedelta(minutes=30)
+    patient = ApiSettings.from_environ({**API, "ACCESS_TOKEN_EXPIRE_MINUTES": "60"})
+    assert patient.session_idle == patient.access_token_ttl == timedelta(minutes=60)
 
 
 @pytest.mark.parametrize(

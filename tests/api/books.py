@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.limits import NewLimit, set_limit
+from db.sessions import NewSession, Proof, begin_session
 from db.snapshots import AccountSnapshot, write_account, write_instruments, write_positions, write_quotes
 from db.tables import account_users, broker_accounts, broker_positions, metadata, trade_ledger
 from db.users import NewUser, Role, add_user, set_enabled
@@ -62,11 +63,25 @@ def id_of(name: str) -> UUID:
     return uuid5(NAMES, name)
 
 
+def session_of(name: str) -> UUID:
+    """The session that `bearer` speaks for."""
+    return uuid5(NAMES, f"session of {name}")
+
+
 async def seed(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         for name, role in USERS.items():
             new = NewUser(id=id_of(name), username=name, password_hash=CHEAP_HASH, role=role)
             assert await add_user(connection, new, actor="test")
+            session = NewSession(
+                id=session_of(name),
+                user_id=new.id,
+                address="203.0.113.1",
+                agent="tests",
+                proven_by=Proof.PASSWORD,
+                expires_at=datetime.now(UTC) + timedelta(days=1),
+            )
+            await begin_session(connection, session, token_hash=f"of {name}", lasts=timedelta(hours=1))
         await set_enabled(connection, id_of("gone"), enabled=False, actor="test")
         for slug, members in ACCOUNTS.items():
             await _add_account(connection, slug, members)
@@ -85,7 +100,7 @@ async def open_positions(database: Database, *others: int) -> None:
     engine = database.engine("owner")
     async with engine.begin() as connection:
         for number, owner in ((MINE, "trader"), (FOREIGN, "other")):
-            await _own(connection, number, owner)
+            await own(connection, number, owner)
     await show_positions(
         database,
         *(
@@ -99,7 +114,7 @@ async def open_hedge(database: Database, *, long: int, short: int) -> None:
     """Show two opposite positions of the trader, 0.30 lots long and 0.20 short, next to nobody's long one."""
     async with database.engine("owner").begin() as connection:
         for number in (long, short):
-            await _own(connection, number, "trader")
+            await own(connection, number, "trader")
     sold = position(short, side=Side.SELL, volume=Lots(Decimal("0.20")))
     await show_positions(database, position(long), sold, position(NOBODYS))
 
@@ -133,7 +148,7 @@ async def show_positions(database: Database, *shown: BrokerPosition, account: st
         await write_positions(connection, id_of(account), shown, read_at=datetime.now(UTC))
 
 
-async def _own(connection: AsyncConnection, position_id: int, owner: str) -> None:
+async def own(connection: AsyncConnection, position_id: int, owner: str) -> None:
     """Store the trade whose order opened the position, once."""
     now = datetime.now(UTC)
     await connection.execute(

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest_asyncio
+from fastapi import FastAPI
 from google.protobuf.duration_pb2 import Duration
 from temporalio import activity
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
@@ -20,8 +21,12 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.commands import CommandActivities
+from activities.comparing import ComparingActivities
+from activities.concluding import ConcludingActivities
+from activities.deciding import DecidingActivities
 from activities.failures import FailureInterceptor
 from activities.feed import FollowAccount
+from activities.feed_books import FeedBooks
 from activities.reserving import Reserving
 from activities.sender import Sender
 from activities.sends import SenderActivities
@@ -31,14 +36,18 @@ from activities.trades import TradeActivities
 from api.app import create_app
 from api.tokens import Tokens
 from db.accounts import Lease, read_account
+from domain.reconciliation import Thresholds
 from settings import ApiSettings, Profile, TemporalSettings
 from stack.scratch import Database, cloned_database
 from stack.temporal import prepare_namespace
-from tests.api.books import USERS, id_of, seed
+from tests.api.books import id_of, seed, session_of
 from tests.api.broker import InstantBroker
+from tests.api.showing import ShownBroker
 from tests.waiting import until
+from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.queues import PIPELINE, broker_queue
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.reversal import ReversalWorkflow
 from workflows.search_attributes import KEYS, STATE
 from workflows.trade import TradeWorkflow
@@ -49,13 +58,22 @@ TTL = timedelta(minutes=15)
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """The running API: `call("trader", "GET", "/api/…")` asks as that user, `None` without a token."""
+    """The running API: `call("trader", "GET", "/api/…")` asks as that user, `None` without a token.
+
+    `broker` takes the orders of account demo, `shown` is what the reconciliation reads of account second.
+    """
 
     database: Database
     broker: InstantBroker
+    shown: ShownBroker
     temporal: Client
     settings: ApiSettings
+    app: FastAPI
     http: httpx.AsyncClient
+
+    def at(self, address: str) -> httpx.AsyncClient:
+        """A client of the same application from another address."""
+        return client_of(self.app, address=address)
 
     async def call(self, name: str | None, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {**(bearer(name) if name else {}), **options.pop("headers", {})}
@@ -87,7 +105,7 @@ class Api:
 
 
 def bearer(name: str) -> dict[str, str]:
-    token = Tokens(KEY, ttl=TTL).issue(id_of(name), USERS[name], now=datetime.now(UTC))
+    token = Tokens([KEY], ttl=TTL).issue(id_of(name), session_of(name), now=datetime.now(UTC))
     return {"Authorization": f"Bearer {token.text}"}
 
 
@@ -105,19 +123,29 @@ def order(client_order_id: str, **changes: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of an application that runs in this process."""
+async def opened(settings: ApiSettings) -> AsyncIterator[FastAPI]:
+    """An application that runs in this process."""
     app = create_app(settings)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(app.router.lifespan_context(app))
-        transport = httpx.ASGITransport(app)
-        yield await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://api.test"))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def client_of(app: FastAPI, *, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """An HTTP client that comes from the address."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1)), base_url="http://api.test")
+
+
+@asynccontextmanager
+async def running(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of an application of its own."""
+    async with opened(settings) as app, client_of(app) as http:
+        yield http
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> AsyncIterator[Api]:
     client = temporal_env.client
-    broker = InstantBroker()
+    broker, shown = InstantBroker(), ShownBroker()
     broker.open_for_business.set()
     async with cloned_database(migrated_template, name="nexus_api_tests") as database:
         await seed(database.engine("owner"))
@@ -134,31 +162,57 @@ async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> Asyn
                 tls_key_file=None,
             ),
             secret_key=KEY,
+            secret_key_previous=None,
             algorithm="HS256",
             access_token_ttl=TTL,
+            session_ttl=timedelta(hours=12),
+            session_idle=timedelta(minutes=30),
+            two_persons=False,
+            webauthn_origin="https://desk.test",
             quote_age_max=timedelta(hours=1),
             host="127.0.0.1",
             port=8002,
         )
-        async with _pipeline(client, database, broker), running(settings) as http:
-            yield Api(database=database, broker=broker, temporal=client, settings=settings, http=http)
+        async with _pipeline(client, database, broker, shown), opened(settings) as app, client_of(app) as http:
+            yield Api(
+                database=database,
+                broker=broker,
+                shown=shown,
+                temporal=client,
+                settings=settings,
+                app=app,
+                http=http,
+            )
 
 
 @asynccontextmanager
-async def _pipeline(client: Client, database: Database, broker: InstantBroker) -> AsyncIterator[None]:
+async def _pipeline(
+    client: Client, database: Database, broker: InstantBroker, shown: ShownBroker
+) -> AsyncIterator[None]:
     """The workers of the pipeline; workflows that are still open at the end are terminated."""
     engine = database.engine("pipeline")
     reserving = Reserving(engine, data_age_max=timedelta(hours=1), now=_now)
     steps = TradeActivities(engine, reserving=reserving, now=_now)
-    sending = await _sender(database, broker)
+    sending, reading = await _sender(database, broker, "demo"), await _sender(database, shown, "second")
     submits = SenderActivities(database.engine("broker"), sending, now=_now)
     commands = CommandActivities(database.engine("broker"), sending, data_age_max=timedelta(hours=1), now=_now)
     shared: dict[str, Any] = {"interceptors": [FailureInterceptor()]}
     pipeline = Worker(
         client,
         task_queue=PIPELINE,
-        workflows=[TradeWorkflow, ReversalWorkflow, EmergencyStopWorkflow],
-        activities=[*steps.activities, *StopActivities(engine).activities],
+        workflows=[
+            TradeWorkflow,
+            ReversalWorkflow,
+            EmergencyStopWorkflow,
+            ReconciliationWorkflow,
+            DiscrepancyWorkflow,
+        ],
+        activities=[
+            *steps.activities,
+            *StopActivities(engine).activities,
+            *ConcludingActivities(engine, thresholds=Thresholds(), stop_all=False, now=_now).activities,
+            *DecidingActivities(engine, now=_now).activities,
+        ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         **shared,
     )
@@ -168,8 +222,12 @@ async def _pipeline(client: Client, database: Database, broker: InstantBroker) -
         activities=[*submits.activities, *commands.activities, nothing_new, nothing_left],
         **shared,
     )
-    # The second account has nobody who trades on it, but a stop asks there too.
-    second = Worker(client, task_queue=broker_queue("second"), activities=[nothing_left], **shared)
+    # The second account has nobody who trades on it, but a stop asks there too, and it is reconciled.
+    books = FeedBooks(database.engine("broker"), reading, client, now=_now)
+    comparing = ComparingActivities(database.engine("broker"), reading, books, now=_now)
+    second = Worker(
+        client, task_queue=broker_queue("second"), activities=[nothing_left, *comparing.activities], **shared
+    )
     async with pipeline, sender, second:
         try:
             yield
@@ -189,9 +247,9 @@ async def nothing_left(step: SweepAccount) -> Swept:
     return Swept(positions=(), orders=(), cancelled=(), left=())
 
 
-async def _sender(database: Database, broker: InstantBroker) -> Sender:
+async def _sender(database: Database, broker: InstantBroker | ShownBroker, slug: str) -> Sender:
     async with database.engine("broker").connect() as connection:
-        account = await read_account(connection, "demo")
+        account = await read_account(connection, slug)
     return Sender(
         account=account,
         lease=Lease(

@@ -232,4 +232,4 @@ async def test_a_limit_that_was_changed_judges_the_next_order(api: Api) -> None:
 def test_the_routes_are_described(api: Api) -> None:
     paths = create_app(api.settings).openapi()["paths"]
 
-    assert set(paths[f"{PATH}/{{name}}"]["put"]["responses"]) == {"200", "default"}
+    assert set(paths[f"{PATH}/{{name}}"]["put"]["responses"]) == {"200", "202", "default"}

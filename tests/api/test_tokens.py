@@ -1,25 +1,28 @@
 """Every token that python-jose takes by itself and we must not; through the module and through the API."""
 
 import ast
+import hmac
 import json
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jose import jws
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from jose import jwe, jws
 
 import api as api_package
 from api.tokens import AUDIENCE, ISSUER, TOKEN_TYPE, TokenExpired, TokenRefused, Tokens
-from tests.api.books import id_of
+from tests.api.books import id_of, session_of
 from tests.api.conftest import KEY, TTL, Api
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TOKENS = Tokens(KEY, ttl=TTL)
+TOKENS = Tokens([KEY], ttl=TTL)
 KID = json.loads(
-    jws.base64url_decode(TOKENS.issue(id_of("trader"), "trader", now=NOW).text.split(".")[0].encode())
+    jws.base64url_decode(TOKENS.issue(id_of("trader"), session_of("trader"), now=NOW).text.split(".")[0].encode())
 )["kid"]
 
 
@@ -29,7 +32,7 @@ def claims(now: datetime = NOW, **changes: Any) -> dict[str, Any]:
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": str(id_of("trader")),
-        "role": "trader",
+        "sid": str(session_of("trader")),
         "jti": "1",
         "iat": issued_at,
         "nbf": issued_at,
@@ -49,6 +52,28 @@ def unsigned(payload: dict[str, Any]) -> str:
     return ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
 
 
+def signed_by_hand(payload: dict[str, Any], *, key: bytes) -> str:
+    """With a key that the library itself will not sign with."""
+    parts = ({"alg": "HS256", "kid": KID, "typ": TOKEN_TYPE}, payload)
+    signing = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    mac = hmac.digest(key, signing.encode(), "sha256")
+    return f"{signing}.{urlsafe_b64encode(mac).decode().rstrip('=')}"
+
+
+def altered(token: str, **changes: Any) -> str:
+    """The token with other claims under the signature of the old ones."""
+    header, payload, signature = token.split(".")
+    found = json.loads(urlsafe_b64decode(payload + "=="))
+    other = urlsafe_b64encode(json.dumps({**found, **changes}).encode()).decode().rstrip("=")
+    return f"{header}.{other}.{signature}"
+
+
+_CURVE_KEY = ec.generate_private_key(ec.SECP256R1())
+PRIVATE_PEM = _CURVE_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PUBLIC_PEM = _CURVE_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+PUBLIC_DER_BASE64 = b64encode(
+    _CURVE_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+)
 SECONDS = int(TTL.total_seconds())
 FORGED: dict[str, Callable[[datetime], str]] = {
     "no expiry": lambda now: signed(claims(now, exp=...)),
@@ -61,7 +86,10 @@ FORGED: dict[str, Callable[[datetime], str]] = {
     "no instant of issue": lambda now: signed(claims(now, iat=...)),
     "no subject": lambda now: signed(claims(now, sub=...)),
     "a subject that is no id": lambda now: signed(claims(now, sub="root")),
+    "no session": lambda now: signed(claims(now, sid=...)),
+    "a session that is no id": lambda now: signed(claims(now, sid="1")),
     "no id": lambda now: signed(claims(now, jti=...)),
+    "an empty id": lambda now: signed(claims(now, jti="")),
     "an expiry as text": lambda now: signed(claims(now, exp=str(int(now.timestamp()) + 60))),
     "an expiry that is true": lambda now: signed(claims(now, exp=True)),
     "an expiry beyond time": lambda now: signed(claims(now, exp=10**18)),
@@ -77,6 +105,20 @@ FORGED: dict[str, Callable[[datetime], str]] = {
     "an unknown key id": lambda now: signed(claims(now), kid="0"),
     "another algorithm": lambda now: signed(claims(now), algorithm="HS512"),
     "no algorithm": lambda now: unsigned(claims(now)),
+    "no type": lambda now: signed(claims(now), typ=None),
+    "no key id": lambda now: signed(claims(now), kid=None),
+    "a key id that is a list": lambda now: signed(claims(now), kid=[KID]),
+    "a public key as the secret": lambda now: signed_by_hand(claims(now), key=PUBLIC_PEM),
+    "a public key in base64 as the secret": lambda now: signed(claims(now), key=PUBLIC_DER_BASE64, kid=KID),
+    "a signature by a curve": lambda now: jws.sign(
+        claims(now), PRIVATE_PEM, headers={"typ": TOKEN_TYPE, "kid": KID}, algorithm="ES256"
+    ),
+    "an altered payload": lambda now: altered(signed(claims(now)), sub=str(id_of("admin"))),
+    "a signature cut short": lambda now: signed(claims(now))[:-4],
+    "no signature": lambda now: signed(claims(now)).rpartition(".")[0] + ".",
+    "encrypted": lambda now: jwe.encrypt(
+        json.dumps(claims(now)), KEY, encryption="A256GCM", algorithm="dir", cty=TOKEN_TYPE, kid=KID
+    ).decode(),
     "another key": lambda now: signed(claims(now), key=b"x" * 32),
     "an empty key": lambda now: signed(claims(now), key=b""),
     "five megabytes": lambda now: signed(claims(now, padding="x" * 5_000_000)),
@@ -90,20 +132,21 @@ FORGED: dict[str, Callable[[datetime], str]] = {
 
 
 def test_token_speaks_for_its_user() -> None:
-    issued = TOKENS.issue(id_of("trader"), "trader", now=NOW)
-    principal = TOKENS.verify(issued.text, now=NOW)
+    issued = TOKENS.issue(id_of("trader"), session_of("trader"), now=NOW)
+    found = TOKENS.verify(issued.text, now=NOW)
 
-    assert (principal.user_id, principal.role) == (id_of("trader"), "trader")
-    assert principal.expires_at == issued.expires_at == NOW + TTL
+    assert (found.user_id, found.session_id) == (id_of("trader"), session_of("trader"))
+    assert found.expires_at == issued.expires_at == NOW + TTL
 
 
 def test_token_made_like_ours_is_taken() -> None:
     """The forgeries below differ from this one in a single thing each."""
-    assert TOKENS.verify(signed(claims()), now=NOW).user_id == id_of("trader")
+    for token in (signed(claims()), signed_by_hand(claims(), key=KEY)):
+        assert TOKENS.verify(token, now=NOW).user_id == id_of("trader")
 
 
 def test_token_ends_with_its_time() -> None:
-    token = TOKENS.issue(id_of("trader"), "trader", now=NOW).text
+    token = TOKENS.issue(id_of("trader"), session_of("trader"), now=NOW).text
 
     TOKENS.verify(token, now=NOW + TTL - timedelta(seconds=1))
     with pytest.raises(TokenExpired):
@@ -126,7 +169,7 @@ async def test_forged_token_is_401_at_the_api(api: Api, name: str) -> None:
 
 
 async def test_expired_token_is_told_apart(api: Api) -> None:
-    token = TOKENS.issue(id_of("trader"), "trader", now=datetime.now(UTC) - TTL).text
+    token = TOKENS.issue(id_of("trader"), session_of("trader"), now=datetime.now(UTC) - TTL).text
     answer = await api.http.get("/api/auth/profile", headers={"Authorization": f"Bearer {token}"})
 
     assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
@@ -135,7 +178,7 @@ async def test_expired_token_is_told_apart(api: Api) -> None:
 @pytest.mark.parametrize("key", [b"", b"x", b"x" * 31])
 def test_short_key_is_refused(key: bytes) -> None:
     with pytest.raises(ValueError, match="at least 32"):
-        Tokens(key, ttl=TTL)
+        Tokens([KEY, key], ttl=TTL)
 
 
 def test_jose_is_imported_by_the_tokens_alone() -> None:

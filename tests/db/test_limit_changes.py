@@ -137,6 +137,7 @@ async def test_the_audit_says_what_was_what_is_until_when_and_why(books: Books) 
         "currency": "USD",
         "reason": "release",
         "expires_at": change.expires_at.isoformat(),
+        "approved_by": None,
     }
 
 

@@ -24,6 +24,7 @@ from domain.limits import (
     Until,
     check_limit_value,
     decide_change,
+    lets_more_pass,
     loosens,
 )
 from tests.factories import NOW, make_asked_limit
@@ -201,3 +202,58 @@ def test_nothing_is_looser_than_the_base_but_what_has_yet_to_expire(case: tuple[
                 assert after.loosened.expires_at > at
         far = NOW + 12 * 72 * HOUR + LOOSENED_FOR_MAX
         assert after.in_force_at(far) == after.base
+
+
+def in_force(before: Standing, after: object, value: Decimal, *, hours: int) -> tuple[Decimal, Decimal]:
+    """What binds in so many hours, without the change and with it."""
+    at = NOW + hours * HOUR
+    match after:
+        case ForGood():
+            changed = value
+        case Until(expires_at=end):
+            changed = value if at < end else before.base
+        case _:
+            changed = before.in_force_at(at)
+    return before.in_force_at(at), changed
+
+
+@given(
+    name=st.sampled_from([LOSS, LimitName.STOPLESS_LOSS]),
+    base=st.integers(1, 9),
+    loosened=st.none() | st.tuples(st.integers(1, 9), st.integers(0, 6)),
+    value=st.integers(1, 9),
+    lasts=st.none() | st.integers(1, 8),
+    permanent=st.booleans(),
+)
+def test_a_change_lets_more_pass_if_it_does_so_at_any_time(
+    *,
+    name: LimitName,
+    base: int,
+    loosened: tuple[int, int] | None,
+    value: int,
+    lasts: int | None,
+    permanent: bool,
+) -> None:
+    above, left = loosened or (base, 0)
+    known = loosened is not None and loosens(name, before=Decimal(base), after=Decimal(above))
+    before = standing(str(base), str(above) if known else None, left=left * HOUR)
+    asked = make_asked_limit(
+        name, str(value), lasts=None if lasts is None else lasts * HOUR, permanent=permanent, reason="again"
+    )
+    try:
+        change = decide_change(before, asked, now=NOW)
+    except LimitTermRefused:
+        return
+    ever = any(
+        loosens(name, before=was, after=becomes)
+        for was, becomes in (in_force(before, change, asked.value, hours=hours) for hours in range(40))
+    )
+    assert lets_more_pass(before, asked, change, now=NOW) == ever
+
+
+def test_a_first_value_lets_more_pass_where_nothing_passed_before() -> None:
+    asked = make_asked_limit(LOSS, "5", permanent=True)
+    assert [lets_more_pass(Unset(denies=denies), asked, ForGood(), now=NOW) for denies in (True, False)] == [
+        True,
+        False,
+    ]
