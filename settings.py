@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Self, TypedDict
 from zoneinfo import ZoneInfo
 
-from temporalio.client import GrpcCompression, TLSConfig
+from temporalio.client import GrpcCompression, Interceptor, TLSConfig
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 
 from environment import Environment, Profile, SettingsError
+from workflows.propagation import OriginInterceptor
 
 __all__ = [
     "ApiSettings",
@@ -45,6 +46,7 @@ class ConnectOptions(TypedDict):
     api_key: str | None
     tls: TLSConfig | bool
     grpc_compression: GrpcCompression
+    interceptors: list[Interceptor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,7 @@ class TemporalSettings:
             "target_host": self.address,
             "namespace": self.namespace,
             "data_converter": pydantic_data_converter,
+            "interceptors": [OriginInterceptor()],
             "api_key": self.api_key,
             "tls": tls,
             # Messages are small and mostly local; compressing them costs more than it saves.

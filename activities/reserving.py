@@ -21,6 +21,7 @@ from db.trades import Trade
 from domain.errors import TradeNotFound
 from domain.gates import Denial
 from domain.orders import OrderEvent, OrderIntent, OrderState
+from domain.origins import Origin, origin
 from domain.risk import Denied, evaluate, recovered_claim
 from domain.risk_context import RiskContext
 from domain.sizing import Approved
@@ -62,16 +63,17 @@ class Reserving:
 
     async def reserve(self, step: ReserveTrade) -> Reserved:
         """Run the gates under the locks; hold what passes, deny what does not. Raises TradeNotFound."""
-        (reserved,) = await self._make([step])
+        (reserved,) = await self._make([(step, origin.get())])
         return reserved
 
-    async def _make(self, steps: Sequence[ReserveTrade]) -> list[Reserved]:
+    async def _make(self, asked: Sequence[tuple[ReserveTrade, Origin]]) -> list[Reserved]:
         async with self._engine.begin() as connection:
-            locked = await trade_locks.lock_to_reserve(connection, [step.trade_id for step in steps])
+            locked = await trade_locks.lock_to_reserve(connection, [step.trade_id for step, _ in asked])
             # The clock is read behind the locks: a wait for them may outlast a quote or a day.
             judging = _Judging(connection, now=self._now(), data_age_max=self._data_age_max)
             made = []
-            for step in steps:
+            for step, asked_by in asked:
+                origin.set(asked_by)
                 if step.trade_id not in locked:
                     raise TradeNotFound(step.trade_id)
                 trade, reserved = locked[step.trade_id]
@@ -84,17 +86,21 @@ class Reserving:
             return made
 
 
+# A step that waits, where it came from, and who waits for its answer.
+_Waiting = tuple[ReserveTrade, Origin, asyncio.Future[Reserved]]
+
+
 class ReservingTogether(Reserving):
     """Makes those that wait in one transaction; the first never waits for others to come."""
 
     def __init__(self, engine: AsyncEngine, *, data_age_max: timedelta, now: Callable[[], datetime]) -> None:
         super().__init__(engine, data_age_max=data_age_max, now=now)
-        self._waiting: list[tuple[ReserveTrade, asyncio.Future[Reserved]]] = []
+        self._waiting: list[_Waiting] = []
         self._draining: asyncio.Task[None] | None = None
 
     async def reserve(self, step: ReserveTrade) -> Reserved:
         made: asyncio.Future[Reserved] = asyncio.get_running_loop().create_future()
-        self._waiting.append((step, made))
+        self._waiting.append((step, origin.get(), made))
         if self._draining is None or self._draining.done():
             self._draining = asyncio.create_task(self._drain())
         return await made
@@ -106,18 +112,18 @@ class ReservingTogether(Reserving):
                 for each in batch:
                     await self._answer([each])
 
-    async def _answer(self, batch: Sequence[tuple[ReserveTrade, asyncio.Future[Reserved]]]) -> bool:
+    async def _answer(self, batch: Sequence[_Waiting]) -> bool:
         """Make a batch and answer those who wait; False leaves them waiting, to be made one by one."""
         try:
-            answers = await self._make([step for step, _ in batch])
+            answers = await self._make([(step, asked_by) for step, asked_by, _ in batch])
         except Exception as error:  # noqa: BLE001 # whoever waits gets it, as if they had made it themselves
             if len(batch) > 1:
                 return False
-            ((_, made),) = batch
+            ((_, _, made),) = batch
             if not made.done():
                 made.set_exception(error)
             return True
-        for (_, made), answer in zip(batch, answers, strict=True):
+        for (_, _, made), answer in zip(batch, answers, strict=True):
             # One whose caller has given up is decided all the same; a repeat finds it.
             if not made.done():
                 made.set_result(answer)

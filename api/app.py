@@ -37,8 +37,7 @@ from api.middleware import BodyLimit, RequestEdge
 from api.passwords import PasswordsBusy
 from api.rights import check_routes
 from settings import ApiSettings
-
-VERSION = "0.1.0"
+from version import RELEASE
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -50,7 +49,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
             app.state.connections = connections
             yield
 
-    app = FastAPI(title="Nexus", version=VERSION, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="Nexus", version=RELEASE, lifespan=lifespan, redoc_url=None)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestEdge)
     errors.install(app)

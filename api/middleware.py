@@ -9,9 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, response, unforeseen
+from domain.origins import Origin, origin
 
 BODY_BYTES_MAX = 64 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 DOCS_PATHS = frozenset({"/docs", "/docs/oauth2-redirect"})
 
 _HEADERS = {
@@ -45,6 +47,7 @@ class RequestEdge:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        origin.set(_origin(scope, request_id))
         started = False
 
         async def send_with_headers(message: Message) -> None:
@@ -65,6 +68,13 @@ class RequestEdge:
             if started:
                 raise
             await response(unforeseen(), request_id)(scope, receive, send_with_headers)
+
+
+def _origin(scope: Scope, request_id: str) -> Origin:
+    """The trace is the caller's where they follow one (W3C Trace Context), else one that begins here."""
+    traced = _TRACEPARENT.fullmatch(Headers(scope=scope).get("traceparent", ""))
+    address = (scope.get("client") or (None,))[0]
+    return Origin(address=address, request_id=request_id, trace_id=traced[1] if traced else uuid4().hex)
 
 
 class BodyLimit:

@@ -2,9 +2,14 @@
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from version import code_version
+
 
 def make_engine(database_url: str, *, application: str, pool_size: int = 10) -> AsyncEngine:
-    """An engine whose sessions show `application` in pg_stat_activity and give up on locks after seconds."""
+    """An engine whose sessions show `application` in pg_stat_activity and give up on locks after seconds.
+
+    What they record in the audit log says so too, and which code wrote it.
+    """
     return create_async_engine(
         database_url,
         pool_size=pool_size,
@@ -18,6 +23,7 @@ def make_engine(database_url: str, *, application: str, pool_size: int = 10) -> 
             "command_timeout": 15,
             "server_settings": {
                 "application_name": application,
+                "nexus.version": code_version(),
                 "lock_timeout": "5s",
                 "idle_in_transaction_session_timeout": "30s",
                 "timezone": "UTC",

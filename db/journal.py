@@ -1,6 +1,7 @@
 """The record of each change: one audit row and one event for the stream, in the transaction of the change."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +13,14 @@ from sqlalchemy.types import Text
 
 from db.jsons import dumps
 from db.tables import audit_log, events
+from domain.origins import Origin, origin
+
+_ORIGIN = tuple(field.name for field in fields(Origin))
 
 _RECORD = text("""
     WITH audited AS (
-        INSERT INTO audit_log (actor, action, subject, detail)
-        VALUES (:actor, :action, :subject, CAST(:detail AS jsonb))
+        INSERT INTO audit_log (actor, action, subject, detail, address, request_id, trace_id)
+        VALUES (:actor, :action, :subject, CAST(:detail AS jsonb), :address, :request_id, :trace_id)
     )
     INSERT INTO events (kind, account_id, user_id, trade_id, payload)
     VALUES (:action, :account_id, :user_id, :trade_id, CAST(:detail AS jsonb))
@@ -55,6 +59,7 @@ async def record(
             "account_id": account_id,
             "user_id": user_id,
             "trade_id": trade_id,
+            **asdict(origin.get()),
         },
     )
 
@@ -71,6 +76,7 @@ def recorded(change: CTE) -> Select[Any]:
         "action": action,
         "subject": bindparam("journal_subject", type_=Text),
         "detail": detail,
+        **{name: bindparam(f"journal_{name}", type_=Text) for name in _ORIGIN},
     }
     event = {
         "kind": action,
@@ -95,6 +101,7 @@ def entry(
         "journal_account_id": account_id,
         "journal_user_id": user_id,
         "journal_trade_id": trade_id,
+        **{f"journal_{name}": value for name, value in asdict(origin.get()).items()},
     }
 
 

@@ -4,6 +4,7 @@ from db.laws import Law
 
 _HISTORY = [
     *("fills", "fill_allocations", "risk_adjustments", "ledger_entries", "events", "audit_log"),
+    *("audit_chain", "audit_seals", "audit_anchors"),
     *("reconciliation_log", "position_adjustments"),
 ]
 _SERVICES = ["nexus_api", "nexus_pipeline", "nexus_broker", "nexus_sealer"]
@@ -48,7 +49,7 @@ APPEND_ONLY = Law(
         FROM unnest(CAST(:history AS text[])) AS h (name)
         LEFT JOIN pg_trigger t ON t.tgrelid = CAST(h.name AS regclass) AND t.tgtype & 58 = 58
             AND t.tgfoid = CAST('refuse_change' AS regproc)
-        WHERE t.oid IS NULL OR t.tgenabled NOT IN ('O', 'A')
+        WHERE t.oid IS NULL OR t.tgenabled <> 'A'
         """,
         """
         SELECT format('guard %s is %s', g.name, CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'off' END)

@@ -5,7 +5,7 @@
 3. A settled reservation stops counting only for an account snapshot that was read after it was settled.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -19,6 +19,7 @@ from db.tables import risk_reservations
 from db.trades import Trade, trade_of
 from domain.contracts import Contract
 from domain.money import Lots, Price
+from domain.origins import origin
 from domain.reservations import NOTHING, Amounts, ReservationState, resolve
 from domain.sizing import Approved
 
@@ -43,8 +44,9 @@ _HOLD = text("""
     ), changed_trade AS (
         UPDATE trade_ledger SET expected_price = :reference_price WHERE id = :trade_id RETURNING *
     ), audited AS (
-        INSERT INTO audit_log (actor, action, subject, detail)
-        VALUES (:actor, 'trade.reserved', 'trade:' || CAST(:trade_id AS uuid), CAST(:detail AS jsonb))
+        INSERT INTO audit_log (actor, action, subject, detail, address, request_id, trace_id)
+        VALUES (:actor, 'trade.reserved', 'trade:' || CAST(:trade_id AS uuid), CAST(:detail AS jsonb), :address,
+                :request_id, :trace_id)
     ), told AS (
         INSERT INTO events (kind, account_id, user_id, trade_id, payload)
         VALUES ('trade.reserved', :account_id, :user_id, :trade_id, CAST(:detail AS jsonb))
@@ -141,6 +143,7 @@ async def hold(
             "notional_room": None if room is None or recovered else room.notional,
             "margin_room": None if room is None or recovered else room.margin,
             "actor": actor,
+            **asdict(origin.get()),
             "detail": dumps(detail),
         },
     )

@@ -810,8 +810,76 @@ audit_log = Table(
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
+    Column("address", Text),
+    Column("request_id", Text),
+    Column("trace_id", Text),
+    Column("process", Text, server_default=text("current_setting('application_name')")),
+    Column("role", Text, server_default=text("SESSION_USER")),
+    Column("version", Text, server_default=text("current_setting('nexus.version', true)")),
 )
 Index("ix_audit_log_subject", audit_log.c.subject, audit_log.c.id)
+Index("ix_audit_log_xact", audit_log.c.xact, audit_log.c.id)
+Index(
+    "ix_audit_log_request",
+    audit_log.c.request_id,
+    audit_log.c.id,
+    postgresql_where=audit_log.c.request_id.is_not(None),
+)
+
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("audit_id", BigInteger, ForeignKey("audit_log.id"), nullable=False, unique=True),
+    Column("hash", LargeBinary, nullable=False),
+    CheckConstraint("seq > 0", name="seq"),
+    CheckConstraint("octet_length(hash) = 32", name="hash"),
+)
+
+audit_seals = Table(
+    "audit_seals",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, nullable=False, unique=True),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("horizon", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("sealed_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    CheckConstraint("number > 0 AND first_seq > 0 AND last_seq >= first_seq", name="place"),
+    CheckConstraint(
+        "octet_length(root) = 32 AND octet_length(head) = 32 AND octet_length(digest) = 32", name="hashes"
+    ),
+)
+
+audit_anchors = Table(
+    "audit_anchors",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("seal_number", BigInteger, ForeignKey("audit_seals.number"), nullable=False),
+    Column("line", Text, nullable=False),
+    Column("places", ARRAY(Text), nullable=False),
+    Column("anchored_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+)
+Index("ix_audit_anchors_seal_number", audit_anchors.c.seal_number)
+
+audit_faults = Table(
+    "audit_faults",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("seal_number", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("found_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("accepted_at", INSTANT),
+    Column("accepted_by", Text),
+    Column("reason", Text),
+    UniqueConstraint("kind", "seal_number", "seq", name="uq_audit_faults_place"),
+    CheckConstraint("(accepted_at IS NULL) = (accepted_by IS NULL)", name="accepted"),
+    CheckConstraint("(accepted_at IS NULL) = (reason IS NULL)", name="reason"),
+)
 
 alerts = Table(
     "alerts",
@@ -925,6 +993,9 @@ APPEND_ONLY = (
     ledger_entries,
     events,
     audit_log,
+    audit_chain,
+    audit_seals,
+    audit_anchors,
     reconciliation_log,
     position_adjustments,
 )

@@ -11,6 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from stack.scratch import Database, cloned_database, make_template, running_postgres
 from stack.temporal import binary, dynamic_config_flags, prepare_namespace
+from workflows.propagation import OriginInterceptor
 from workflows.search_attributes import KEYS
 
 _clones = itertools.count(1)
@@ -48,6 +49,7 @@ async def temporal_env() -> AsyncIterator[WorkflowEnvironment]:
     """A real dev server in memory, with the stack's settings and search attributes."""
     env = await WorkflowEnvironment.start_local(
         data_converter=pydantic_data_converter,
+        interceptors=[OriginInterceptor()],
         dev_server_existing_path=str(binary()),
         dev_server_log_level="error",
         dev_server_extra_args=dynamic_config_flags(),

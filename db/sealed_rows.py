@@ -1,0 +1,65 @@
+"""Reading what is sealed, batch by batch, as it is checked and exported. One snapshot shows one chain."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.seals import ROW_TEXT, sealed_of
+from domain.audit_check import SealedBatch, SealedRow
+
+# So many rows are held in memory at once, about 20 MB of them; one seal's are never parted.
+ROWS_AT_ONCE = 20_000
+
+_SEALS = text("""
+    SELECT * FROM audit_seals WHERE number > :after
+    AND last_seq <= greatest(
+        (SELECT first_seq FROM audit_seals WHERE number > :after ORDER BY number LIMIT 1) + :most,
+        (SELECT last_seq FROM audit_seals WHERE number > :after ORDER BY number LIMIT 1))
+    ORDER BY number
+""")
+
+_ROWS = text(f"""
+    SELECT c.seq, c.audit_id, c.hash, a.xact, {ROW_TEXT} AS text, a.id IS NULL AS gone
+    FROM audit_chain c LEFT JOIN audit_log a ON a.id = c.audit_id
+    WHERE c.seq BETWEEN :first AND :last ORDER BY c.seq
+""")  # noqa: S608 - a constant
+
+_STRANGER = text("""
+    SELECT id FROM audit_log a
+    WHERE xact >= :since AND xact < :horizon AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.audit_id = a.id)
+    ORDER BY xact, id LIMIT 1
+""")
+
+
+async def read_sealed(
+    connection: AsyncConnection, *, after: int = 0, since: int = 0
+) -> AsyncIterator[SealedBatch]:
+    """The seals behind number `after`, whose horizon is `since`, in order, with what stands at their rows now."""
+    while True:
+        found = (await connection.execute(_SEALS, {"after": after, "most": ROWS_AT_ONCE})).mappings().all()
+        if not found:
+            return
+        seals = [sealed_of(row) for row in found]
+        place = {"first": seals[0].seal.first_seq, "last": seals[-1].seal.last_seq}
+        rows = [_row(row) for row in await connection.execute(_ROWS, place)]
+        taken = 0
+        for sealed in seals:
+            begin = taken
+            while taken < len(rows) and rows[taken].seq <= sealed.seal.last_seq:
+                taken += 1
+            between = {"since": since, "horizon": sealed.seal.horizon}
+            stranger = await connection.scalar(_STRANGER, between)
+            yield SealedBatch(seal=sealed.seal, digest=sealed.digest, rows=rows[begin:taken], stranger=stranger)
+            after, since = sealed.seal.number, sealed.seal.horizon
+
+
+def _row(row: Row[Any]) -> SealedRow:
+    return SealedRow(
+        seq=row.seq,
+        audit_id=row.audit_id,
+        hash=row.hash,
+        text=None if row.gone else row.text.encode(),
+        order=(row.xact or 0, row.audit_id),
+    )

@@ -1,0 +1,179 @@
+"""Going over the sealed rows from the first seal on, naming the first that is not what was sealed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from domain.audit import ORIGIN, Fault, FaultKind, Seal, leaf, link, merkle_root
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedRow:
+    """A place in the chain and the row at it; without a text, the row is gone. Rows are sealed in their order."""
+
+    seq: int
+    audit_id: int
+    hash: bytes
+    text: bytes | None
+    order: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedBatch:
+    """A seal, its digest, and its rows; `stranger` is the id of a row that has no place among them."""
+
+    seal: Seal
+    digest: bytes
+    rows: Sequence[SealedRow]
+    stranger: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """What somebody outside of the database was told: that the chain had come to this seal."""
+
+    seal_number: int
+    last_seq: int
+    digest: bytes
+
+
+class ChainCheck:
+    """A pass over the chain. It begins at the first seal, or behind one that was found good before."""
+
+    def __init__(
+        self,
+        *,
+        anchors: Mapping[int, Anchor] | None = None,
+        number: int = 0,
+        seq: int = 0,
+        head: bytes = ORIGIN,
+        digest: bytes = ORIGIN,
+    ) -> None:
+        self.number = number
+        self.seq = seq
+        self.head = head
+        self.digest = digest
+        self._anchors = anchors or {}
+        self._order = (0, 0)
+
+    def check(self, batch: SealedBatch) -> Fault | None:
+        """Go on with the next seal and its rows; the first fault, if it has one."""
+        seal, rows = batch.seal, batch.rows
+        fault = self._place(seal) or self._rows(seal, rows) or _inserted(batch) or self._seal(batch)
+        if fault is None:
+            self.pass_over(batch)
+        return fault
+
+    def pass_over(self, batch: SealedBatch) -> None:
+        """Go on behind a batch with a fault, taking its seal as it stands, to see what else there is."""
+        seal = batch.seal
+        self.number, self.seq, self.head, self.digest = seal.number, seal.last_seq, seal.head, batch.digest
+        self._order = max((row.order for row in batch.rows), default=self._order)
+
+    def end(self) -> Fault | None:
+        """What is missing behind the last seal, by what was anchored elsewhere."""
+        cut = [anchor for number, anchor in self._anchors.items() if number > self.number]
+        if not cut:
+            return None
+        last = max(cut, key=lambda anchor: anchor.seal_number)
+        return Fault(
+            kind=FaultKind.TAIL_CUT,
+            message=f"the chain ends with row {self.seq} (seal {self.number}); an anchor says that it had come to "
+            f"row {last.last_seq} (seal {last.seal_number}), so rows from {self.seq + 1} on were cut off",
+            seal_number=self.number,
+            seq=self.seq + 1,
+        )
+
+    def _place(self, seal: Seal) -> Fault | None:
+        if seal.number == self.number + 1 and seal.first_seq == self.seq + 1 and seal.last_seq >= seal.first_seq:
+            return None
+        return Fault(
+            kind=FaultKind.SEAL_MISSING,
+            message=f"after seal {self.number}, which ends with row {self.seq}, comes seal {seal.number} "
+            f"of rows {seal.first_seq} to {seal.last_seq}",
+            seal_number=self.number + 1,
+            seq=self.seq + 1,
+        )
+
+    def _rows(self, seal: Seal, rows: Sequence[SealedRow]) -> Fault | None:
+        hash_before, order_before = self.head, self._order
+        for seq, row in enumerate(rows, start=seal.first_seq):
+            fault = _out_of_place(seal, seq, row) or _unlike(seal, row, rows, hash_before)
+            if fault is None and row.order <= order_before:
+                fault = _fault(FaultKind.ROW_REORDERED, seal, row, "stands behind one that was written after it")
+            if fault is not None:
+                return fault
+            hash_before, order_before = row.hash, row.order
+        if len(rows) != seal.last_seq - seal.first_seq + 1:
+            return Fault(
+                kind=FaultKind.LINK_MISSING,
+                message=f"seal {seal.number} ends with row {seal.last_seq}, "
+                f"and the chain goes as far as row {seal.first_seq + len(rows) - 1}",
+                seal_number=seal.number,
+                seq=seal.first_seq + len(rows),
+            )
+        return None
+
+    def _seal(self, batch: SealedBatch) -> Fault | None:
+        seal, digest, rows = batch.seal, batch.digest, batch.rows
+        leaves = [leaf(row.text) for row in rows if row.text is not None]
+        if rows[-1].hash != seal.head or merkle_root(leaves) != seal.root:
+            told = f"rows {seal.first_seq} to {seal.last_seq} do not come to what seal {seal.number} says"
+        elif seal.digest(self.digest) != digest:
+            told = f"seal {seal.number} of rows {seal.first_seq} to {seal.last_seq} is not what was sealed"
+        elif (anchor := self._anchors.get(seal.number)) and anchor.digest != digest:
+            told = (
+                f"seal {seal.number} is not the one that was anchored; between the anchor before it and row "
+                f"{seal.last_seq} the chain was made anew"
+            )
+        else:
+            return None
+        return Fault(kind=FaultKind.SEAL_ALTERED, message=told, seal_number=seal.number, seq=seal.first_seq)
+
+
+def _out_of_place(seal: Seal, seq: int, row: SealedRow) -> Fault | None:
+    if row.seq < seq:
+        return _fault(FaultKind.ROW_INSERTED, seal, row, "has a place that is taken")
+    if row.seq > seq:
+        missing = f"the chain has no row {seq}; the next one is row {row.seq}"
+        return Fault(kind=FaultKind.LINK_MISSING, message=missing, seal_number=seal.number, seq=seq)
+    if row.text is None:
+        return _fault(FaultKind.ROW_DELETED, seal, row, "was deleted")
+    return None
+
+
+def _unlike(seal: Seal, row: SealedRow, rows: Sequence[SealedRow], hash_before: bytes) -> Fault | None:
+    """The row is not the one that its link was made of; what else is known tells how it came to that."""
+    assert row.text is not None, "a row that is gone is out of place"
+    right = link(hash_before, leaf(row.text))
+    if right == row.hash:
+        return None
+    following = next((other for other in rows if other.seq == row.seq + 1), None)
+    if following and following.text and link(right, leaf(following.text)) == following.hash:
+        return _fault(FaultKind.LINK_ALTERED, seal, row, "is as it was sealed, and its link is not")
+    for other in rows:
+        if other.text is not None and link(hash_before, leaf(other.text)) == row.hash:
+            moved = f"stands where the one with id {other.audit_id} was sealed"
+            return _fault(FaultKind.ROW_REORDERED, seal, row, moved)
+    return _fault(FaultKind.ROW_ALTERED, seal, row, "is not what was sealed")
+
+
+def _inserted(batch: SealedBatch) -> Fault | None:
+    if batch.stranger is None:
+        return None
+    return Fault(
+        kind=FaultKind.ROW_INSERTED,
+        message=f"the row with id {batch.stranger} was put in after seal {batch.seal.number} was made, among the "
+        f"rows {batch.seal.first_seq} to {batch.seal.last_seq}",
+        seal_number=batch.seal.number,
+        audit_id=batch.stranger,
+    )
+
+
+def _fault(kind: FaultKind, seal: Seal, row: SealedRow, what: str) -> Fault:
+    return Fault(
+        kind=kind,
+        message=f"row {row.seq} (id {row.audit_id}) {what}",
+        seal_number=seal.number,
+        seq=row.seq,
+        audit_id=row.audit_id,
+    )
