@@ -169,6 +169,12 @@ class Environment:
             raise SettingsError(f"{name} is SECRET_KEY itself; give the key before it, or leave it out")
         return previous
 
+    def web_address(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", value):
+            raise SettingsError(f"{name} is no web address; it must be of the form https://host/path")
+        return value
+
     def origin(self, name: str, default: str | None) -> str | None:
         """Where a browser opens the dashboard: `https://host[:port]`, and without TLS `http://localhost[:port]`."""
         value = self.optional(name) or default

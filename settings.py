@@ -27,6 +27,7 @@ __all__ = [
     "Environment",
     "PipelineSettings",
     "Profile",
+    "SealerSettings",
     "SettingsError",
     "TemporalSettings",
     "TerminalKind",
@@ -161,6 +162,36 @@ class PipelineSettings:
             reconciliation_stop_usd=stop,
             reconciliation_stops_all=read.choice("RECONCILIATION_STOPS", "account", ("account", "all")) == "all",
             sandbox=read.flag("WORKFLOW_SANDBOX", default=False),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealerSettings:
+    """Whoever seals the audit record; `anchor_path` and `anchor_url` are where its head is told to."""
+
+    database_url: str
+    signing_key: bytes
+    anchor_path: Path | None
+    anchor_url: str | None
+    anchor_interval: timedelta
+    check_interval: timedelta
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        read = Environment(environ)
+        path, url = read.optional("AUDIT_ANCHOR_PATH"), read.web_address("AUDIT_ANCHOR_URL")
+        if path is None and url is None:
+            raise SettingsError(
+                "neither AUDIT_ANCHOR_PATH nor AUDIT_ANCHOR_URL is set; without a place outside of the database, "
+                "nothing shows that the end of the audit record was cut off"
+            )
+        return cls(
+            database_url=read.database_url(),
+            signing_key=read.secret_key("AUDIT_SIGNING_KEY"),
+            anchor_path=None if path is None else Path(path),
+            anchor_url=url,
+            anchor_interval=timedelta(seconds=read.integer("AUDIT_ANCHOR_SECONDS", 60, least=1, most=3_600)),
+            check_interval=timedelta(seconds=read.integer("AUDIT_CHECK_SECONDS", 10, least=1, most=3_600)),
         )
 
 

@@ -1,4 +1,4 @@
-"""The worker process: `python worker.py --role pipeline`, or `--role broker` for the account of its environment.
+"""A worker process: `python worker.py --role pipeline`, `sealer`, or `broker` for the account of its environment.
 
 Everything is wired here by hand: settings → engine, Temporal client, broker → activities → Worker.
 """
@@ -38,6 +38,7 @@ from activities.sweeps import SweepActivities
 from activities.trades import TradeActivities
 from activities.triggers import Triggers
 from activities.watch import see_mismatch
+from audit.sealer import run_sealer
 from brokers.mt5.adapter import open_broker
 from brokers.protocol import AccountReading
 from db.accounts import Account
@@ -46,7 +47,7 @@ from db.instruments import bound_slippage
 from db.runs import await_run
 from domain.errors import BrokerMismatch, PipelineError
 from domain.reconciliation import RunCause, Thresholds
-from settings import BrokerSettings, PipelineSettings, SettingsError
+from settings import BrokerSettings, PipelineSettings, SealerSettings, SettingsError
 from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.feed import FeedInput, FeedWorkflow
@@ -311,13 +312,17 @@ async def serve(role: str) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
     if role == "pipeline":
         await run_pipeline(PipelineSettings.from_environ(os.environ), stopping)
+    elif role == "sealer":
+        sealing = SealerSettings.from_environ(os.environ)
+        print("sealer ready", flush=True)
+        await run_sealer(sealing, stopping, now=now)
     else:
         await run_broker(BrokerSettings.from_environ(os.environ), stopping)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--role", choices=["pipeline", "broker"], required=True)
+    parser.add_argument("--role", choices=["pipeline", "broker", "sealer"], required=True)
     role = parser.parse_args().role
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:

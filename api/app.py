@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from api import (
     approvals,
+    audit,
     auth,
     closings,
     commands,
@@ -57,7 +58,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     for module in (
         *(logins, auth, factors),
         *(executions, risk, limits, sizes, closings, reversals, trades, commands, positions, ledger),
-        *(reconciliation, discrepancies, stops, resuming, approvals, system),
+        *(reconciliation, discrepancies, stops, resuming, approvals, audit, system),
     ):
         app.include_router(module.router)
     check_routes(app, readers=(principal, caller))

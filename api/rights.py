@@ -133,6 +133,9 @@ ROUTES: dict[tuple[str, str], Right] = {
     ("GET", "/api/system/stops"): Right.READ,
     ("GET", "/api/system/stops/{stop_id}"): Right.READ,
     ("POST", "/api/system/resume"): Right.RESUME,
+    ("GET", "/api/audit"): Right.AUDIT,
+    ("GET", "/api/audit/status"): Right.AUDIT,
+    ("POST", "/api/audit/faults/{fault_id}/accept"): Right.REVIEW,
     ("GET", "/api/approvals"): Right.APPROVE,
     ("GET", "/api/approvals/{approval_id}"): Right.APPROVE,
     ("POST", "/api/approvals/{approval_id}/approve"): Right.APPROVE,
@@ -141,7 +144,7 @@ ROUTES: dict[tuple[str, str], Right] = {
 
 _REFUSALS: dict[Right, str] = {
     Right.DECIDE: "an unresolved trade is decided",
-    Right.REVIEW: "discrepancies are decided",
+    Right.REVIEW: "what was found to be wrong is decided",
     Right.LIMIT: "limits are changed",
     Right.RESUME: "trading is opened again",
     Right.APPROVE: "what waits for a second person is decided",

@@ -10,12 +10,14 @@ from fastapi import APIRouter, Response
 from sqlalchemy import text
 from temporalio.service import RPCError
 
+from api.audit import Standing
 from api.books import BooksUnavailable
 from api.dependencies import CallerDep, ConnectionsDep
 from api.fields import DecimalText
 from api.positions import AccountSnapshot, aged
 from api.trades import scope_of
 from api.views import View, age_ms
+from db.audit_standing import read_audit_standing
 from db.listings import read_status
 from domain.controls import ControlScope, ControlState
 from domain.orders import OrderState
@@ -101,11 +103,12 @@ class Control(View):
 
 
 class Status(View):
-    """`stuck` counts trades that need a person's attention."""
+    """`stuck` counts trades that need a person's attention; `audit` is how far the record is sealed."""
 
     trades: dict[OrderState, int]
     stuck: int
     controls: list[Control]
+    audit: Standing
     accounts: list[AccountStatus]
 
 
@@ -125,11 +128,13 @@ async def health(connected: ConnectionsDep, response: Response) -> Health:
 async def status(connected: ConnectionsDep, user: CallerDep) -> Status:
     """Your trades by state, the accounts with what keeps them from trading, and the trading controls."""
     found = await connected.books.read(lambda connection: read_status(connection, user_id=scope_of(user)))
+    standing = await connected.books.read(read_audit_standing)
     now = datetime.now(UTC)
     return Status(
         trades={state: found["trades"].get(state, 0) for state in OrderState},
         stuck=found["stuck"],
         controls=[Control.model_validate(row) for row in found["controls"]],
+        audit=Standing.of_books(standing),
         accounts=[_account(row, now=now) for row in found["accounts"]],
     )
 

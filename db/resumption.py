@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import audit_faults
 from db.discrepancies import standing_beyond
 from db.loss_watch import losses_reached
 from db.stops import StopProgress
@@ -44,6 +45,11 @@ async def remaining_causes(
             f"{each.difference.subject} still differs, of unknown cause; decide discrepancy {each.id}"
             for slug, each in await standing_beyond(connection)
             if any(stop.stop.covers(account_slug=slug, user_id=None, symbol="") for stop in held)
+        ]
+    if StopCause.AUDIT_BROKEN in causes:
+        found += [
+            f"audit fault {fault.id} waits for somebody to look into it: {fault.message}"
+            for fault in await audit_faults.list_standing(connection)
         ]
     if StopCause.SURPLUS_SEND in causes:
         unresolved = await connection.scalar(_UNRESOLVED)

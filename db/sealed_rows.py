@@ -27,7 +27,7 @@ _ROWS = text(f"""
 """)  # noqa: S608 - a constant
 
 _STRANGER = text("""
-    SELECT id FROM audit_log a
+    SELECT id, xact FROM audit_log a
     WHERE xact >= :since AND xact < :horizon AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.audit_id = a.id)
     ORDER BY xact, id LIMIT 1
 """)
@@ -44,14 +44,20 @@ async def read_sealed(
         seals = [sealed_of(row) for row in found]
         place = {"first": seals[0].seal.first_seq, "last": seals[-1].seal.last_seq}
         rows = [_row(row) for row in await connection.execute(_ROWS, place)]
+        whole = {"since": since, "horizon": seals[-1].seal.horizon}
+        stranger = (await connection.execute(_STRANGER, whole)).one_or_none()
         taken = 0
         for sealed in seals:
             begin = taken
             while taken < len(rows) and rows[taken].seq <= sealed.seal.last_seq:
                 taken += 1
-            between = {"since": since, "horizon": sealed.seal.horizon}
-            stranger = await connection.scalar(_STRANGER, between)
-            yield SealedBatch(seal=sealed.seal, digest=sealed.digest, rows=rows[begin:taken], stranger=stranger)
+            among = stranger is not None and since <= stranger.xact < sealed.seal.horizon
+            yield SealedBatch(
+                seal=sealed.seal,
+                digest=sealed.digest,
+                rows=rows[begin:taken],
+                stranger=stranger.id if stranger is not None and among else None,
+            )
             after, since = sealed.seal.number, sealed.seal.horizon
 
 

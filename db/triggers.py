@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import audit_faults
 from db.accounts import Account
 from db.loss_watch import losses_reached
 from db.stops import latch
@@ -77,6 +78,7 @@ async def tripped(
         *await _losses(connection, account, now=now, data_age_max=data_age_max),
         *await _surplus(connection, account, resting=resting, now=now),
         *await _slippage(connection, account, now=now),
+        *await _audit(connection),
     ]
     return [each for each in found if not await stands(connection, each)]
 
@@ -147,3 +149,12 @@ async def _slippage(connection: AsyncConnection, account: Account, *, now: datet
             f"{SLIPPAGE_WINDOW // timedelta(minutes=1)} minutes",
         )
     ]
+
+
+async def _audit(connection: AsyncConnection) -> list[Tripped]:
+    """What cannot be proven any more is no ground to trade on, for any account."""
+    faults = await audit_faults.list_standing(connection)
+    if not faults:
+        return []
+    reason = f"the audit record is not as it was sealed: {faults[0].message}"
+    return [Tripped(cause=StopCause.AUDIT_BROKEN, scope=ControlScope.ALL, scope_id="", reason=reason)]

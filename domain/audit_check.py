@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from domain.audit import ORIGIN, Fault, FaultKind, Seal, leaf, link, merkle_root
 
@@ -29,11 +30,12 @@ class SealedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """What somebody outside of the database was told: that the chain had come to this seal."""
+    """What somebody outside of the database was told at `at`: that the chain had come to this seal."""
 
     seal_number: int
     last_seq: int
     digest: bytes
+    at: datetime
 
 
 class ChainCheck:

@@ -11,8 +11,12 @@ from settings import Environment
 # What a person may tune in the embedded stack; everything else its programs see is decided by the launcher.
 HANDED_ON = (
     "ACCESS_TOKEN_EXPIRE_MINUTES",
+    "AUDIT_ANCHOR_SECONDS",
+    "AUDIT_ANCHOR_URL",
+    "AUDIT_CHECK_SECONDS",
     "FEED_INTERVAL_MS",
     "LEASE_SECONDS",
+    "LINK_PATIENCE_SECONDS",
     "MT5_CALL_DEADLINE_MS",
     "QUOTE_AGE_MAX_MS",
     "RECONCILIATION_INTERVAL_SECONDS",

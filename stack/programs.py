@@ -189,6 +189,22 @@ def broker_worker(plan: Plan) -> Program:
     return replace(worker, ready_within_seconds=90.0, stop_within_seconds=30.0)
 
 
+def sealer(plan: Plan) -> Program:
+    plan.secrets.read_or_make("audit_signing_key")
+    return _python(
+        plan,
+        name="sealer",
+        title="the sealer of the audit record",
+        words=("worker.py", "--role", "sealer"),
+        role="sealer",
+        environ={
+            "AUDIT_SIGNING_KEY_FILE": str(plan.secrets.path("audit_signing_key")),
+            "AUDIT_ANCHOR_PATH": str(plan.state.anchors),
+        },
+        ready=prints("sealer ready"),
+    )
+
+
 def api(plan: Plan) -> Program:
     plan.secrets.read_or_make("secret_key")
     return _python(

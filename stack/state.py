@@ -63,6 +63,11 @@ class StateFolder:
         return self.root / "secrets"
 
     @property
+    def anchors(self) -> Path:
+        """Where the head of the audit record is told to, outside of the database."""
+        return self.root / "audit-anchors.jsonl"
+
+    @property
     def run_file(self) -> Path:
         return self.root / "run.json"
 

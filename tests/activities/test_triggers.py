@@ -10,8 +10,10 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.triggers import Triggers
-from db import stops, triggers
+from db import audit_faults, stops, triggers
+from db.resumption import remaining_causes
 from db.trades import Trade
+from domain.audit import Fault, FaultKind
 from domain.controls import ControlScope, ControlState
 from domain.errors import LeaseLost
 from domain.fills import FillKind
@@ -237,3 +239,29 @@ async def test_a_stop_of_a_trigger_is_ended_by_an_admin_and_trips_anew_while_its
             connection, books.account, resting={}, now=books.now, data_age_max=timedelta(seconds=5)
         )
     assert [each.cause for each in again] == ["daily_loss"]
+
+
+async def test_an_audit_record_that_is_not_as_it_was_sealed_halts_everything_until_a_person_accepts_it(
+    books: Books,
+) -> None:
+    async with books.owner.begin() as connection:
+        await audit_faults.note(
+            connection,
+            Fault(kind=FaultKind.ROW_ALTERED, message="row 7 (id 9) is not what was sealed", seal_number=2),
+        )
+    await watch(books)
+    await watch(books)
+    assert await controls(books) == [("all", "", "halted", "audit_broken")]
+    assert await books.scalar("SELECT count(*) FROM emergency_stops") == 1
+
+    async def remaining() -> list[str]:
+        async with books.owner.begin() as connection:
+            held = await stops.stopped(connection, ControlScope.ALL, "")
+            return await remaining_causes(connection, held, now=books.now, data_age_max=timedelta(seconds=5))
+
+    (left,) = await remaining()
+    assert "row 7 (id 9) is not what was sealed" in left
+    async with books.owner.begin() as connection:
+        (fault,) = await audit_faults.list_standing(connection)
+        await audit_faults.accept(connection, fault.id, actor="user:risk", reason="a restore, looked into")
+    assert await remaining() == []

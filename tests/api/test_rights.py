@@ -8,6 +8,7 @@ import csv
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import randrange
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,12 +21,13 @@ from api.dependencies import caller, check_right, principal
 from api.errors import Problem
 from api.rights import NEVER_HELD_UP, ROLES, ROUTES, SCOPES, Right, RouteWithoutRight, Scope, check_routes
 from api.tokens import Tokens
-from db import approvals, factors
+from db import approvals, audit_faults, factors
 from db.approvals import Approved, NewApproval
 from db.factors import NewFactor
 from db.seed import let_trade
 from db.sessions import Credential, NewSession, Proof, begin_session
 from db.users import NewUser, Role, add_user
+from domain.audit import Fault, FaultKind
 from domain.discrepancies import DiscrepancyState
 from tests.api.books import id_of, own, position, show_positions
 from tests.api.conftest import KEY, TTL, Api
@@ -71,6 +73,7 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("POST", "/api/reconciliation/discrepancies/{discrepancy_id}/decide"): Ask(
         body={"decision": "accept", "reason": "a test"}, keyed=True
     ),
+    ("POST", "/api/audit/faults/{fault_id}/accept"): Ask(body={"reason": "a test"}),
     ("POST", "/api/approvals/{approval_id}/approve"): Ask(body={"reason": "a test"}),
     ("POST", "/api/approvals/{approval_id}/refuse"): Ask(body={"reason": "a test"}),
 }
@@ -152,6 +155,9 @@ async def _of_identity(api: Api, owner: str) -> dict[str, str]:
             requested_by=user_id,
         )
         await approvals.ask(connection, asked)
+        broken = Fault(kind=FaultKind.ROW_ALTERED, message="a test", seal_number=1, seq=randrange(1, 10**9))
+        await audit_faults.note(connection, broken)
+        *_, fault = await audit_faults.list_standing(connection)
     await rewrite(api.database, "UPDATE approvals SET expires_at = now() WHERE id = $1", approval)
     return {
         "session_id": str(session),
@@ -159,6 +165,7 @@ async def _of_identity(api: Api, owner: str) -> dict[str, str]:
         "offered_id": str(offered),
         "approval_id": str(approval),
         "stop_id": answer.json()["id"],
+        "fault_id": str(fault.id),
         "name": "daily_loss",
     }
 

@@ -9,7 +9,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.seals import TransactionsWentBack, newest_seal, seal_next
-from domain.audit import FaultKind
 from domain.origins import Origin, origin
 from stack.scratch import Database
 from tests.db.auditing import check, seal, sealed_subjects, tamper, write, write_rows
@@ -136,61 +135,6 @@ async def test_a_seal_that_does_not_follow_the_newest_is_refused_by_the_database
             "SELECT number, last_seq + 1, last_seq + 1, horizon, root, head, digest FROM audit_seals "
             "ORDER BY number DESC LIMIT 1",
         )
-
-
-TAMPERINGS = {
-    "altered": (
-        FaultKind.ROW_ALTERED,
-        ["UPDATE audit_log SET detail = '{\"name\": \"forged\"}' WHERE subject = 'thing:b'"],
-    ),
-    "another actor": (FaultKind.ROW_ALTERED, ["UPDATE audit_log SET actor = 'x' WHERE subject = 'thing:b'"]),
-    "another hour": (
-        FaultKind.ROW_ALTERED,
-        ["UPDATE audit_log SET at = at - interval '1 microsecond' WHERE subject = 'thing:b'"],
-    ),
-    "deleted": (FaultKind.ROW_DELETED, ["DELETE FROM audit_log WHERE subject = 'thing:b'"]),
-    "deleted with its link": (
-        FaultKind.LINK_MISSING,
-        [
-            "DELETE FROM audit_chain WHERE audit_id IN (SELECT id FROM audit_log WHERE subject = 'thing:b')",
-            "DELETE FROM audit_log WHERE subject = 'thing:b'",
-        ],
-    ),
-    "inserted": (
-        FaultKind.ROW_INSERTED,
-        [
-            (
-                "INSERT INTO audit_log (xact, actor, action, subject, detail) "
-                "SELECT xact, actor, action, 'thing:forged', detail FROM audit_log WHERE subject = 'thing:b'"
-            ),
-        ],
-    ),
-    "reordered": (
-        FaultKind.ROW_REORDERED,
-        [
-            "ALTER TABLE audit_chain DROP CONSTRAINT uq_audit_chain_audit_id",
-            (
-                "UPDATE audit_chain c SET audit_id = (SELECT o.id FROM audit_log o WHERE o.subject = "
-                "CASE a.subject WHEN 'thing:b' THEN 'thing:c' ELSE 'thing:b' END) "
-                "FROM audit_log a WHERE a.id = c.audit_id AND a.subject IN ('thing:b', 'thing:c')"
-            ),
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("how", TAMPERINGS)
-async def test_what_an_owner_of_the_tables_did_is_found_and_named(database: Database, how: str) -> None:
-    """Line P3, but for the tail, which takes an anchor: tests/audit."""
-    await write(database, "a", "b", "c", "d")
-    await seal(database)
-    bad = (await sealed_subjects(database)).index("thing:b") + 1
-    kind, statements = TAMPERINGS[how]
-    await tamper(database, *statements)
-    fault = await check(database)
-    assert fault is not None
-    assert fault.kind is kind
-    assert bad == fault.seq or (kind is FaultKind.ROW_INSERTED and fault.audit_id is not None)
 
 
 FORBIDDEN = (

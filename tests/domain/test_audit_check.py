@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from domain.audit import ORIGIN, Fault, FaultKind, Seal, leaf, link, merkle_root
 from domain.audit_check import Anchor, ChainCheck, SealedBatch, SealedRow
+
+ANCHORED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 chains = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 
@@ -35,7 +38,9 @@ def make_chain(sizes: Sequence[int]) -> list[SealedBatch]:
 
 def anchors_of(chain: Sequence[SealedBatch]) -> dict[int, Anchor]:
     return {
-        each.seal.number: Anchor(seal_number=each.seal.number, last_seq=each.seal.last_seq, digest=each.digest)
+        each.seal.number: Anchor(
+            seal_number=each.seal.number, last_seq=each.seal.last_seq, digest=each.digest, at=ANCHORED_AT
+        )
         for each in chain
     }
 
