@@ -21,8 +21,8 @@ from db.book_side import BookSide, read_books, read_worth
 from db.fill_queries import not_as_booked
 from db.runs import last_run
 from domain.fills import Fill
+from domain.magics import is_ours
 from domain.money import ZERO, Currency
-from domain.orders import is_ours
 from domain.reconciliation import (
     POSITIONS,
     Compared,

@@ -25,7 +25,7 @@ from db.snapshots import AccountSnapshot
 from db.trades import Trade
 from domain.errors import BrokerUnavailable, LeaseLost, PipelineError
 from domain.fills import Fill, FillSource
-from domain.orders import is_ours
+from domain.magics import is_ours
 
 BOOKED_SIGNAL = "booked"
 # How far back records may still come, change or be cancelled.

@@ -9,6 +9,7 @@ from db import booking, trades
 from db.attempts import Attempt
 from db.journal import raise_alert
 from db.trades import Trade
+from domain.exchanges import Exchange
 from domain.fills import FillSource
 from domain.orders import Accepted, NotSent, OrderEvent, OrderState
 
@@ -28,7 +29,11 @@ async def accepted(
         "trade.submitted",
         actor=sender.actor,
         changes=changes,
-        detail={"broker_order_id": outcome.broker_order_id, "quote": outcome.quote},
+        detail={
+            "broker_order_id": outcome.broker_order_id,
+            "quote": outcome.quote,
+            "exchange": outcome.exchange,
+        },
     )
     await booking.book_fills(
         connection,
@@ -67,7 +72,9 @@ async def accepted_late(
     return await accepted(connection, sender, trade, outcome, source=FillSource.SUBMIT)
 
 
-async def rejected(connection: AsyncConnection, sender: Sender, trade: Trade, reason: str) -> Trade:
+async def rejected(
+    connection: AsyncConnection, sender: Sender, trade: Trade, reason: str, exchange: Exchange | None = None
+) -> Trade:
     if trade.state not in UNDECIDED:
         # A fill was booked while the answer said no: the fill is the stronger evidence.
         return trade
@@ -77,7 +84,7 @@ async def rejected(connection: AsyncConnection, sender: Sender, trade: Trade, re
         OrderEvent.REJECTED,
         actor=sender.actor,
         changes={"reason": reason},
-        detail={"reason": reason},
+        detail={"reason": reason, "exchange": exchange},
     )
 
 

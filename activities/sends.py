@@ -184,7 +184,7 @@ class SenderActivities:
                     detail={"attempt": attempt.number, "reason": outcome.reason},
                 )
             case Rejected(reason=reason):
-                trade = await outcomes.rejected(connection, self._sender, trade, reason)
+                trade = await outcomes.rejected(connection, self._sender, trade, reason, outcome.exchange)
             case NotSent():
                 trade = await outcomes.not_sent(connection, self._sender, trade, outcome)
             case Unresolved(reason=reason):

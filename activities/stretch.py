@@ -5,7 +5,7 @@ from uuid import UUID
 
 from db.fills import Orphans
 from domain.fills import Fill
-from domain.orders import is_ours
+from domain.magics import is_ours
 
 # A history that is catching up may show an exit before what it closes; it still belongs to whoever opened that.
 ORPHAN_PATIENCE = timedelta(seconds=10)

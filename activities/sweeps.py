@@ -20,8 +20,9 @@ from db.journal import record
 from db.owners import Owners, read_owners
 from db.stops import read_stop
 from domain.errors import BrokerUnavailable
+from domain.magics import is_ours
 from domain.money import Lots
-from domain.orders import BrokerOrder, is_ours
+from domain.orders import BrokerOrder
 from domain.positions import BrokerPosition
 from domain.stops import Stop, StopPosition
 

@@ -13,7 +13,8 @@ from activities.sender import Sender
 from activities.units import passing
 from db import accounts, triggers
 from domain.controls import ControlScope
-from domain.orders import BrokerOrder, is_ours
+from domain.magics import is_ours
+from domain.orders import BrokerOrder
 from domain.stops import StopCause
 from domain.triggers import Tripped
 

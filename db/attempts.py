@@ -78,6 +78,8 @@ async def record_outcome(connection: AsyncConnection, attempt: Attempt, outcome:
             values |= {"reason": reason}
         case Unresolved(reason=reason, retcode=retcode, sender_ended_at=ended):
             values |= {"reason": reason, "retcode": retcode, "sender_ended_at": ended}
+    if outcome.exchange is not None:
+        values |= {"request": outcome.exchange.request, "answer": outcome.exchange.answer}
     await connection.execute(_of(attempt).values(values))
 
 

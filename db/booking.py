@@ -15,8 +15,9 @@ from db.journal import raise_alert
 from db.tables import instruments, risk_reservations
 from db.trades import Trade
 from domain.fills import Fill, FillSource
+from domain.magics import is_ours
 from domain.money import Lots, Price, round_against_us, round_to_nearest
-from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent, OrderState, is_ours
+from domain.orders import FINAL_STATES, BrokerOrder, BrokerOrderState, OrderEvent, OrderState
 from domain.reservations import Amounts
 from domain.slippage import slippage
 from domain.trades import event_from_books

@@ -7,6 +7,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.seals import ROW_TEXT, sealed_of
+from domain.audit import Seal, leaf
 from domain.audit_check import SealedBatch, SealedRow
 
 # So many rows are held in memory at once, about 20 MB of them; one seal's are never parted.
@@ -23,6 +24,11 @@ _SEALS = text("""
 _ROWS = text(f"""
     SELECT c.seq, c.audit_id, c.hash, a.xact, {ROW_TEXT} AS text, a.id IS NULL AS gone
     FROM audit_chain c LEFT JOIN audit_log a ON a.id = c.audit_id
+    WHERE c.seq BETWEEN :first AND :last ORDER BY c.seq
+""")  # noqa: S608 - a constant
+
+_TEXTS = text(f"""
+    SELECT {ROW_TEXT} FROM audit_chain c JOIN audit_log a ON a.id = c.audit_id
     WHERE c.seq BETWEEN :first AND :last ORDER BY c.seq
 """)  # noqa: S608 - a constant
 
@@ -59,6 +65,12 @@ async def read_sealed(
                 stranger=stranger.id if stranger is not None and among else None,
             )
             after, since = sealed.seal.number, sealed.seal.horizon
+
+
+async def leaves_of(connection: AsyncConnection, seal: Seal) -> list[bytes]:
+    """The leaf hashes of a seal's rows, as they stand now."""
+    place = {"first": seal.first_seq, "last": seal.last_seq}
+    return [leaf(row.encode()) for row in await connection.scalars(_TEXTS, place)]
 
 
 def _row(row: Row[Any]) -> SealedRow:

@@ -566,6 +566,8 @@ send_attempts = Table(
     Column("retcode", Integer),
     Column("broker_order_id", BigInteger),
     Column("sender_ended_at", INSTANT),
+    Column("request", JSONB(none_as_null=True)),
+    Column("answer", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("trade_id", "number"),
     UniqueConstraint("account_id", "magic", "number"),
     CheckConstraint("number > 0", name="number"),

@@ -14,16 +14,9 @@ from db.journal import entry, raise_alert, record, recorded
 from db.tables import trade_ledger
 from db.trade_rows import intent_of, progress_of
 from domain.errors import TradeNotFound
+from domain.magics import magic_of
 from domain.money import Price
-from domain.orders import (
-    FINAL_STATES,
-    LATE_FILLS,
-    OrderEvent,
-    OrderIntent,
-    OrderState,
-    magic_of,
-    next_state,
-)
+from domain.orders import FINAL_STATES, LATE_FILLS, OrderEvent, OrderIntent, OrderState, next_state
 from domain.trades import TradeProgress
 
 

@@ -5,7 +5,6 @@
 3. Whether an order was accepted is one of four outcomes; silence is `Unresolved`, never `Rejected`.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,6 +13,7 @@ from uuid import UUID
 
 from domain.contracts import Contract
 from domain.errors import IllegalTransition
+from domain.exchanges import Exchanged
 from domain.fills import Fill
 from domain.money import Lots, Price
 
@@ -200,25 +200,6 @@ class OrderIntent:
         return f"{self.side.upper()} {self.volume} {self.symbol} @ {at}{closing}{by}"
 
 
-MAGIC_MIN = 1_000_000_001
-# MetaTrader's numbers are signed, and other tools read them as floats, which are exact up to 53 bits.
-MAGIC_BITS = 52
-
-
-def magic_of(trade_id: UUID, *, salt: int = 0) -> int:
-    """The number of a trade's order at the broker: the same for the same trade, whatever the books remember.
-
-    `salt` makes another one, for the odd chance that two trades of an account share a number.
-    """
-    digest = hashlib.sha256(trade_id.bytes + salt.to_bytes(2)).digest()
-    return MAGIC_MIN + (int.from_bytes(digest[:8]) >> (64 - MAGIC_BITS))
-
-
-def is_ours(magic: int) -> bool:
-    """Whether the number is one that a trade of ours may have."""
-    return MAGIC_MIN <= magic < MAGIC_MIN + (1 << MAGIC_BITS)
-
-
 class BrokerOrderState(StrEnum):
     """What the broker's own books say of an order."""
 
@@ -270,7 +251,7 @@ class Quote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accepted:
+class Accepted(Exchanged):
     """The broker owns the order. `order` is None while its books do not show it yet."""
 
     broker_order_id: int
@@ -281,7 +262,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejected:
+class Rejected(Exchanged):
     """The broker proved that it did not execute; `repeatable` if only the price had moved meanwhile."""
 
     reason: str
@@ -290,7 +271,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unresolved:
+class Unresolved(Exchanged):
     """Nobody knows yet. `sender_ended_at` is when the process that sent was proven dead, None if it is not."""
 
     reason: str
@@ -299,7 +280,7 @@ class Unresolved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotSent:
+class NotSent(Exchanged):
     """Nothing left us: a check just before the send refused, and the numbers say why."""
 
     reason: str

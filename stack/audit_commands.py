@@ -15,17 +15,16 @@ from sqlalchemy import text
 from audit.anchors import AnchorForged, anchors_of, read_anchors
 from audit.checks import check_all
 from audit.export import Export, ExportBroken, write_export
-from audit.signing import Signer
 from db import audit_faults
 from db.audit_standing import AuditStanding, read_audit_standing
 from db.sealed_rows import read_sealed
 from domain.audit import Fault
 from domain.audit_check import Anchor, ChainCheck
 from settings import Environment
+from stack.audit_keys import KeyOption, public_key_of
 from stack.books import actor, books
 from stack.errors import StackError
 from stack.options import StateDirOption, reason_of, state_folder
-from stack.secret_files import SecretFiles
 from stack.show import screen
 from stack.state import StateFolder
 
@@ -35,14 +34,6 @@ AnchorsOption = Annotated[
     Path | None,
     typer.Option(help="File of the anchors.", show_default="AUDIT_ANCHOR_PATH, or that of the embedded stack"),
 ]
-KeyOption = Annotated[
-    str | None,
-    typer.Option(
-        help="What `nexus audit public-key` printed when the anchors were begun.",
-        show_default="that of AUDIT_SIGNING_KEY, or of the embedded stack",
-    ),
-]
-
 app = typer.Typer(help="Check the audit record, write it to a file, judge what is wrong.", no_args_is_help=True)
 
 
@@ -65,7 +56,7 @@ def verify(
 ) -> None:
     """Check each row against its seal and each seal against the anchors; exits with 1 when anything is off."""
     state = state_folder(state_dir)
-    trusted = public_key or _public_key(state)
+    trusted = public_key or public_key_of(state)
     path = anchors or _anchor_path(state)
     if anchors is not None and not anchors.exists():
         raise StackError(f"there is no {anchors}")
@@ -114,7 +105,7 @@ def export(
 @app.command("public-key")
 def public_key(state_dir: StateDirOption = None) -> None:
     """Print what checks the signatures; keep it where the keepers of the database cannot change it."""
-    key = _public_key(state_folder(state_dir))
+    key = public_key_of(state_folder(state_dir))
     if key is None:
         raise StackError("AUDIT_SIGNING_KEY is not set, and no embedded stack has made one")
     typer.echo(key)
@@ -226,14 +217,6 @@ def _show(checked: _Checked) -> None:
         console.print(Text(f"also: {fault.message}"), soft_wrap=True)
     if count > FAULTS_SHOWN_MAX:
         console.print(Text(f"and {count - FAULTS_SHOWN_MAX} more"))
-
-
-def _public_key(state: StateFolder) -> str | None:
-    read = Environment(os.environ)
-    if read.optional("AUDIT_SIGNING_KEY") is not None:
-        return Signer(read.secret_key("AUDIT_SIGNING_KEY")).public_key
-    made = SecretFiles(state.secrets).read("audit_signing_key")
-    return None if made is None else Signer(made.encode()).public_key
 
 
 def _anchor_path(state: StateFolder) -> Path | None:

@@ -9,6 +9,7 @@ from stack import (
     audit_commands,
     contract_commands,
     drill_commands,
+    flight_commands,
     limit_commands,
     preflight_commands,
     reconciliation_commands,
@@ -36,6 +37,7 @@ app.add_typer(drill_commands.app)
 app.add_typer(reconciliation_commands.app)
 app.add_typer(reconciliation_commands.discrepancies, name="discrepancies")
 app.add_typer(audit_commands.app, name="audit")
+app.add_typer(flight_commands.app)
 app.add_typer(sim_commands.app, name="sim")
 if sys.platform != "win32":
     # The embedded stack needs what Windows lacks; what speaks to a terminal or to books works there too.

@@ -17,17 +17,9 @@ from decimal import Decimal
 from brokers.mt5.adapter import Mt5Broker, open_broker
 from brokers.protocol import CommandDone, MarketReading
 from domain.errors import PipelineError
+from domain.magics import MAGIC_MIN, is_ours
 from domain.money import Price
-from domain.orders import (
-    MAGIC_MIN,
-    Accepted,
-    BrokerOrder,
-    OrderRequest,
-    OrderType,
-    Quote,
-    TimeInForce,
-    is_ours,
-)
+from domain.orders import Accepted, BrokerOrder, OrderRequest, OrderType, Quote, TimeInForce
 from domain.positions import BrokerPosition
 from settings import BrokerSettings
 from stack.errors import StackError

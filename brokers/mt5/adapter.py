@@ -8,7 +8,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +36,7 @@ from brokers.protocol import (
     MarketReading,
 )
 from domain.errors import BrokerMismatch, BrokerUnavailable, ClockMismatch
+from domain.exchanges import Exchange
 from domain.fills import Fill
 from domain.instruments import Instrument
 from domain.orders import Accepted, Changes, NotSent, OrderRequest, Quote, Rejected, SubmitOutcome, Unresolved
@@ -191,14 +192,21 @@ class Mt5Broker(Broker):
             )
         except SenderLost as lost:
             if lost.announced:
-                return Unresolved(reason=str(lost), retcode=None, sender_ended_at=lost.ended_at)
+                sent = Exchange(request=submission["request"], answer=None)
+                return Unresolved(reason=str(lost), retcode=None, sender_ended_at=lost.ended_at, exchange=sent)
             return NotSent(reason="broker_unavailable", detail={"cause": str(lost)})
         except (CallFailed, BrokerUnavailable, ClockMismatch) as failed:
             return NotSent(reason=_reason(failed), detail={"cause": str(failed)})
         outcome = self._outcome(answer.content, order)
+        exchange = outcomes.exchange(answer.content)
         if isinstance(outcome, Unclear):
-            return Unresolved(reason=outcome.reason, retcode=outcome.retcode, sender_ended_at=answer.ended_at)
-        return outcome
+            return Unresolved(
+                reason=outcome.reason,
+                retcode=outcome.retcode,
+                sender_ended_at=answer.ended_at,
+                exchange=exchange,
+            )
+        return replace(outcome, exchange=exchange)
 
     async def cancel(self, broker_order_id: int) -> CommandOutcome:
         answer = await self._command("cancel", {"ticket": broker_order_id})

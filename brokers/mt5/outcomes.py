@@ -23,6 +23,7 @@ from brokers.mt5.retcodes import (
     verdict,
 )
 from brokers.protocol import CommandDone, CommandOutcome, CommandRefused, CommandUnknown
+from domain.exchanges import Exchange
 from domain.orders import Accepted, NotSent, Quote, Rejected
 
 
@@ -49,6 +50,14 @@ def submit_outcome(answer: Struct, *, symbol: str, clock: ServerClock) -> Accept
             return _answered(answer, symbol=symbol, clock=clock)
         case _:
             return Unclear(reason=answer.get("failure", f"an answer of stage {answer['stage']}"), retcode=None)
+
+
+def exchange(answer: Struct) -> Exchange | None:
+    """What was sent and what came back, as they were; None if nothing was sent."""
+    if "request" not in answer:
+        return None
+    came = answer["result"]
+    return Exchange(request=answer["request"], answer=came or {"last_error": answer["last_error"]})
 
 
 def _answered(answer: Struct, *, symbol: str, clock: ServerClock) -> Accepted | Rejected | Unclear:

@@ -184,14 +184,17 @@ def _checked(session: Session, request: Struct, modes: tuple[int, ...], seen: St
 def _send(session: Session, submission: Submission, prepared: Prepared) -> Struct:
     reply = Reply(None, 0, "")
     session.sent.add(submission.request["magic"])
+    request = prepared.request
     for mode in prepared.fillings:
-        reply = session.terminal.call("order_send", prepared.request | {"type_filling": mode})
+        request = prepared.request | {"type_filling": mode}
+        reply = session.terminal.call("order_send", request)
         if reply.value is None or reply.value["retcode"] != INVALID_FILL:
             break
         if session.timing.time() > submission.submit_by:
             break
     answer: Struct = {
         "stage": "sent",
+        "request": request,
         "result": reply.value,
         "last_error": [reply.code, reply.message],
         "tick": prepared.tick,

@@ -17,8 +17,9 @@ from db.tables import account_users, broker_accounts, broker_positions, metadata
 from db.users import NewUser, Role, add_user, set_enabled
 from domain.instruments import Execution, Filling, Instrument, TradeMode
 from domain.limits import UNITS, LimitName, LimitUnit
+from domain.magics import magic_of
 from domain.money import Currency, Lots
-from domain.orders import OrderType, Quote, Side, magic_of
+from domain.orders import OrderType, Quote, Side
 from domain.positions import BrokerPosition
 from stack.scratch import Database
 from tests.api.broker import ASK, BID

@@ -12,8 +12,8 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from domain.fills import Entry, FillKind
+from domain.magics import magic_of
 from domain.money import ZERO, Lots, Price
-from domain.orders import magic_of
 from domain.reconciliation import Verdict
 from tests.api.books import id_of, position
 from tests.api.conftest import Api, bearer, elsewhere, running, silent_server

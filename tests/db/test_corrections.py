@@ -8,8 +8,9 @@ from db.booking import book_fills
 from db.fills import Orphans
 from db.verify import verify
 from domain.fills import Entry, FillKind, FillReason, FillSource
+from domain.magics import magic_of
 from domain.money import ZERO, Lots
-from domain.orders import OrderState, magic_of
+from domain.orders import OrderState
 from tests.db.books import Books, lines_by_owner
 from tests.db.test_booking import balances, exit_of, lines, opening
 from tests.factories import NOW, TRADE_ID, lots, make_exit, make_fill

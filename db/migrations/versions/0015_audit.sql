@@ -10,6 +10,9 @@ ALTER TABLE audit_log
 CREATE INDEX ix_audit_log_xact ON audit_log (xact, id);
 CREATE INDEX ix_audit_log_request ON audit_log (request_id, id) WHERE request_id IS NOT NULL;
 
+-- What went over the wire of a send, for whoever has to show it.
+ALTER TABLE send_attempts ADD COLUMN request JSONB, ADD COLUMN answer JSONB;
+
 -- The sealed rows in their order, each with its link.
 CREATE TABLE audit_chain (
     seq BIGINT NOT NULL,
