@@ -35,4 +35,4 @@ def test_every_command_is_named_and_no_other() -> None:
         for command in typer.registered_commands
     }
 
-    assert set(re.findall(r"`(\w+)`", listed)) == groups | commands
+    assert set(re.findall(r"`([\w-]+)`", listed)) == groups | commands

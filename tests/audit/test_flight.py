@@ -60,7 +60,7 @@ async def test_a_record_holds_every_stage_with_what_went_over_the_wire_and_prove
     assert {line["trade_id"] for line in record["ledger"]} <= {record["trade"]["id"]}
     assert len(record["workflow_history"]["events"]) > 10
     actions = [json.loads(each["row"])["action"] for each in record["audit"]["rows"]]
-    assert {"trade.accepted", "trade.reserved", "trade.submitted", "trade.filled"} <= set(actions)
+    assert {"trade.accepted", "trade.reserved", "trade.submitted", "trade.filled_in_full"} <= set(actions)
 
 
 def forge_row(record: dict[str, Any]) -> None:
