@@ -24,7 +24,7 @@ from brokers.simulator.faults import (
     Reject,
     TransportFault,
 )
-from domain.orders import MAGIC_MIN as TRADES_MAGIC_MIN
+from domain.magics import MAGIC_MIN as TRADES_MAGIC_MIN
 from stack.cli import app
 from stack.errors import StackError
 from stack.secret_files import SecretFiles
