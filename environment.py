@@ -159,15 +159,25 @@ class Environment:
             raise SettingsError(f"{name} repeats a few characters; make one with `openssl rand -hex 32`")
         return value
 
-    def previous_secret_key(self, newest: bytes) -> bytes | None:
+    def previous_secret_key(self, newest: bytes, *, of: str = "SECRET_KEY") -> bytes | None:
         """The key before this one, while what was made with it is still taken; None if none is."""
-        name = "SECRET_KEY_PREVIOUS"
+        name = f"{of}_PREVIOUS"
         if self.optional(name) is None:
             return None
         previous = self.secret_key(name)
         if previous == newest:
-            raise SettingsError(f"{name} is SECRET_KEY itself; give the key before it, or leave it out")
+            raise SettingsError(f"{name} is {of} itself; give the key before it, or leave it out")
         return previous
+
+    def optional_secret_keys(self, name: str) -> tuple[bytes, ...]:
+        """The key and the one before it, the newest first; none where none is set."""
+        if self.optional(name) is None:
+            if self.optional(f"{name}_PREVIOUS") is not None:
+                raise SettingsError(f"{name}_PREVIOUS is set without {name}; a key is replaced by another one")
+            return ()
+        newest = self.secret_key(name)
+        previous = self.previous_secret_key(newest, of=name)
+        return (newest,) if previous is None else (newest, previous)
 
     def web_address(self, name: str) -> str | None:
         value = self.optional(name)

@@ -14,10 +14,11 @@ from typing import Self, TypedDict
 from zoneinfo import ZoneInfo
 
 from temporalio.client import GrpcCompression, Interceptor, TLSConfig
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.common import HeaderCodecBehavior
 from temporalio.converter import DataConverter
 
 from environment import Environment, Profile, SettingsError
+from payloads import data_converter
 from workflows.propagation import OriginInterceptor
 
 __all__ = [
@@ -44,6 +45,7 @@ class ConnectOptions(TypedDict):
     target_host: str
     namespace: str
     data_converter: DataConverter
+    header_codec_behavior: HeaderCodecBehavior
     api_key: str | None
     tls: TLSConfig | bool
     grpc_compression: GrpcCompression
@@ -59,6 +61,7 @@ class TemporalSettings:
     tls_ca_file: Path | None
     tls_cert_file: Path | None
     tls_key_file: Path | None
+    codec_keys: tuple[bytes, ...]
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -71,10 +74,11 @@ class TemporalSettings:
             tls_ca_file=read.path("TEMPORAL_TLS_CA"),
             tls_cert_file=read.path("TEMPORAL_TLS_CERT"),
             tls_key_file=read.path("TEMPORAL_TLS_KEY"),
+            codec_keys=read.optional_secret_keys("TEMPORAL_CODEC_KEY"),
         )
 
     def connect_options(self) -> ConnectOptions:
-        """The arguments of `Client.connect`: one converter everywhere, TLS where it is set up."""
+        """The arguments of `Client.connect`: one converter everywhere, TLS and encryption where set up."""
         files = (self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
         tls: TLSConfig | bool = self.api_key is not None
         if any(files):
@@ -83,7 +87,10 @@ class TemporalSettings:
         return {
             "target_host": self.address,
             "namespace": self.namespace,
-            "data_converter": pydantic_data_converter,
+            "data_converter": data_converter(self.codec_keys),
+            "header_codec_behavior": (
+                HeaderCodecBehavior.CODEC if self.codec_keys else HeaderCodecBehavior.NO_CODEC
+            ),
             "interceptors": [OriginInterceptor()],
             "api_key": self.api_key,
             "tls": tls,

@@ -25,6 +25,10 @@ HANDED_ON = (
     "RECONCILIATION_STOP_USD",
     "SLIPPAGE_THRESHOLD",
     "SLIPPAGE_THRESHOLD_POINTS",
+    "TEMPORAL_CODEC_KEY",
+    "TEMPORAL_CODEC_KEY_FILE",
+    "TEMPORAL_CODEC_KEY_PREVIOUS",
+    "TEMPORAL_CODEC_KEY_PREVIOUS_FILE",
     "WORKFLOW_SANDBOX",
 )
 
@@ -39,6 +43,7 @@ class StackSettings:
     temporal_ui_port: int
     simulator_port: int
     api_port: int
+    codec_port: int
     daily_loss_limit: Decimal
     position_size_max: Decimal
     handed_on: Mapping[str, str]
@@ -54,6 +59,7 @@ class StackSettings:
             temporal_ui_port=read.integer("TEMPORAL_UI_PORT", 8233, least=1024, most=65535),
             simulator_port=read.integer("SIMULATOR_PORT", 18813, least=1024, most=65535),
             api_port=read.integer("API_PORT", 8002, least=1024, most=65535),
+            codec_port=read.integer("CODEC_PORT", 8235, least=1024, most=65535),
             # In the demo account's currency: room for several lots of a currency pair, far below its equity.
             daily_loss_limit=read.decimal("DAILY_LOSS_LIMIT", "10000"),
             position_size_max=read.decimal("MAX_POSITION_SIZE", "500000"),

@@ -65,6 +65,8 @@ async def start_all(plan: Plan, supervisor: Supervisor, foreground: Foreground) 
     )
     await supervisor.run(programs.migrations(plan))
     credentials = await seed(plan)
+    if plan.encrypts:
+        await supervisor.start(programs.codec_server(plan))
     await supervisor.start(programs.temporal(plan))
     await prepare_namespace(await Client.connect(plan.temporal_address), KEYS)
     await supervisor.start(programs.simulator(plan))
@@ -120,6 +122,7 @@ def _claims(plan: Plan) -> tuple[PortClaim, ...]:
         (ports.temporal_ui, "the Temporal Web UI", "temporal-ui-port"),
         (ports.simulator, "the simulated terminal", "simulator-port"),
         (ports.api, "the API", "api-port"),
+        *([(ports.codec, "the codec server", "codec-port")] if plan.encrypts else []),
     )
     return tuple(
         PortClaim(port=port, wanted_by=wanted_by, flag=f"--{flag}", variable=flag.upper().replace("-", "_"))

@@ -36,6 +36,7 @@ class Ports:
     temporal_ui: int
     simulator: int
     api: int
+    codec: int = 8235
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,15 @@ class Plan:
     @property
     def postgres(self) -> Postgres:
         return Postgres(data=self.state.postgres, port=self.ports.postgres)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether Temporal is given encrypted payloads, which its Web UI has to have decrypted."""
+        return not {"TEMPORAL_CODEC_KEY", "TEMPORAL_CODEC_KEY_FILE"}.isdisjoint(self.handed_on)
+
+    @property
+    def codec_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.codec}"
 
     @property
     def api_url(self) -> str:
@@ -120,11 +130,21 @@ def temporal(plan: Plan) -> Program:
         name="temporal",
         title="Temporal",
         command=server_command(
-            port=plan.ports.temporal, ui_port=plan.ports.temporal_ui, database=plan.state.temporal_database
+            port=plan.ports.temporal,
+            ui_port=plan.ports.temporal_ui,
+            database=plan.state.temporal_database,
+            codec_url=plan.codec_url if plan.encrypts else None,
         ),
         environ={"PATH": os.defpath, "HOME": str(plan.state.root)},
         folder=plan.state.root,
         ready=ready,
+    )
+
+
+def codec_server(plan: Plan) -> Program:
+    words = ("-m", "stack.codec_server", "--port", str(plan.ports.codec), "--origin", plan.temporal_ui_url)
+    return _python(
+        plan, name="codec", title="the codec server", words=words, ready=_answers(f"{plan.codec_url}/ready")
     )
 
 

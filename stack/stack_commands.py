@@ -31,7 +31,8 @@ app = typer.Typer()
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913 - each argument is an option of the command
+    *,
     state_dir: StateDirOption = None,
     postgres_port: Annotated[
         int | None, typer.Option(min=1024, max=65535, show_default="5433", help="Port of PostgreSQL.")
@@ -48,6 +49,9 @@ def up(
     api_port: Annotated[
         int | None, typer.Option(min=1024, max=65535, show_default="8002", help="Port of the API.")
     ] = None,
+    codec_port: Annotated[
+        int | None, typer.Option(min=1024, max=65535, show_default="8235", help="Port of the codec server.")
+    ] = None,
     ticks: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Recorded quotes to replay.")
     ] = None,
@@ -63,6 +67,7 @@ def up(
             temporal_ui=temporal_ui_port or settings.temporal_ui_port,
             simulator=simulator_port or settings.simulator_port,
             api=api_port or settings.api_port,
+            codec=codec_port or settings.codec_port,
         ),
         replay=None if ticks is None else Replay(file=ticks.absolute(), symbol=symbol),
         daily_loss_limit=settings.daily_loss_limit,

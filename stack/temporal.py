@@ -41,13 +41,14 @@ def binary() -> Path:
     return Path(found)
 
 
-def server_command(*, port: int, ui_port: int, database: Path) -> tuple[str, ...]:
+def server_command(*, port: int, ui_port: int, database: Path, codec_url: str | None = None) -> tuple[str, ...]:
     """The dev server, each write flushed to disk before it is answered: these are books of real money."""
     return (
         *(str(binary()), "server", "start-dev", "--log-level", "error"),
         *("--ip", "127.0.0.1", "--port", str(port), "--ui-ip", "127.0.0.1", "--ui-port", str(ui_port)),
         *("--db-filename", str(database)),
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=full"),
+        *(() if codec_url is None else ("--ui-codec-endpoint", codec_url)),
         *dynamic_config_flags(),
     )
 

@@ -24,7 +24,8 @@ def temporal_of(state: StateFolder) -> TemporalSettings:
             f"no stack runs on {state.root}; start it with `nexus up` or set DATABASE_URL and TEMPORAL_ADDRESS"
         )
     told = {"TEMPORAL_ADDRESS": running.urls.temporal_address, "TEMPORAL_UI_URL": running.urls.temporal_ui}
-    return TemporalSettings.from_environ(told)
+    keys = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_CODEC_KEY")}
+    return TemporalSettings.from_environ({**keys, **told})
 
 
 async def connect(settings: TemporalSettings) -> Client:

@@ -153,6 +153,7 @@ async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> Asyn
             profile=Profile.EMBEDDED,
             database_url=database.urls["api"],
             temporal=TemporalSettings(
+                codec_keys=(),
                 address=client.service_client.config.target_host,
                 namespace=client.namespace,
                 ui_url="http://temporal.test",
