@@ -1,6 +1,8 @@
 """The environment, read by name: what is missing or wrong is named, and stops the process."""
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -41,6 +43,7 @@ class Environment:
             raise SettingsError(f"{name} and {name}_FILE are both set; keep one")
         if file is None:
             return value
+        self._check_mode(name, Path(file))
         try:
             # Editors of Windows put a byte order mark before UTF-8.
             return Path(file).read_text(encoding="utf-8-sig").strip() or None
@@ -48,6 +51,13 @@ class Environment:
             raise SettingsError(f"{name}_FILE names {file}, which cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise SettingsError(f"{name}_FILE names {file}, which is not text in UTF-8") from error
+
+    def _check_mode(self, name: str, file: Path) -> None:
+        """What is given as a file is a secret; on the machine of a developer others may read along."""
+        if os.name != "posix" or self._environ.get("NEXUS_PROFILE") == Profile.EMBEDDED or not file.is_file():
+            return
+        if file.stat().st_mode & stat.S_IROTH:
+            raise SettingsError(f"{name}_FILE names {file}, which everybody may read; `chmod o-r` it")
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self.optional(name) or default

@@ -176,6 +176,7 @@ class PipelineSettings:
 class SealerSettings:
     """Whoever seals the audit record; `anchor_path` and `anchor_url` are where its head is told to."""
 
+    profile: Profile
     database_url: str
     signing_key: bytes
     anchor_path: Path | None
@@ -193,6 +194,7 @@ class SealerSettings:
                 "nothing shows that the end of the audit record was cut off"
             )
         return cls(
+            profile=read.profile(),
             database_url=read.database_url(),
             signing_key=read.secret_key("AUDIT_SIGNING_KEY"),
             anchor_path=None if path is None else Path(path),

@@ -45,9 +45,10 @@ from db.accounts import Account
 from db.engine import make_engine
 from db.instruments import bound_slippage
 from db.runs import await_run
+from db.safety import UnsafeDatabase, check_safety
 from domain.errors import BrokerMismatch, PipelineError
 from domain.reconciliation import RunCause, Thresholds
-from settings import BrokerSettings, PipelineSettings, SealerSettings, SettingsError
+from settings import BrokerSettings, PipelineSettings, Profile, SealerSettings, SettingsError
 from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
 from workflows.feed import FeedInput, FeedWorkflow
@@ -64,6 +65,12 @@ DRAIN_MARGIN = timedelta(seconds=5)
 SWEEP_SECONDS = 15.0
 # How long a sender that has taken up its account waits for the first run before it says that it serves.
 FIRST_RUN_SECONDS = 30.0
+
+SETTINGS: dict[str, type[PipelineSettings | BrokerSettings | SealerSettings]] = {
+    "pipeline": PipelineSettings,
+    "broker": BrokerSettings,
+    "sealer": SealerSettings,
+}
 
 log = logging.getLogger(__name__)
 
@@ -310,24 +317,26 @@ async def serve(role: str) -> None:
         except NotImplementedError:
             # The loop of Windows takes none; the Ctrl-C of a service's wrapper comes this way and wakes the loop.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
-    if role == "pipeline":
-        await run_pipeline(PipelineSettings.from_environ(os.environ), stopping)
-    elif role == "sealer":
-        sealing = SealerSettings.from_environ(os.environ)
-        print("sealer ready", flush=True)
-        await run_sealer(sealing, stopping, now=now)
-    else:
-        await run_broker(BrokerSettings.from_environ(os.environ), stopping)
+    settings = SETTINGS[role].from_environ(os.environ)
+    await check_safety(settings.database_url, durable=settings.profile is Profile.PRODUCTION)
+    match settings:
+        case PipelineSettings():
+            await run_pipeline(settings, stopping)
+        case BrokerSettings():
+            await run_broker(settings, stopping)
+        case SealerSettings():
+            print("sealer ready", flush=True)
+            await run_sealer(settings, stopping, now=now)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--role", choices=["pipeline", "broker", "sealer"], required=True)
+    parser.add_argument("--role", choices=list(SETTINGS), required=True)
     role = parser.parse_args().role
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(serve(role))
-    except SettingsError as error:
+    except (SettingsError, UnsafeDatabase) as error:
         print(f"{role} worker: {error}", file=sys.stderr)
         return 2
     except PipelineError as error:

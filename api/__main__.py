@@ -1,5 +1,6 @@
 """`python -m api`: serve the REST API."""
 
+import asyncio
 import logging
 import os
 import sys
@@ -7,13 +8,15 @@ import sys
 import uvicorn
 
 from api.app import create_app
-from settings import ApiSettings, SettingsError
+from db.safety import UnsafeDatabase, check_safety
+from settings import ApiSettings, Profile, SettingsError
 
 
 def main() -> int:
     try:
         settings = ApiSettings.from_environ(os.environ)
-    except SettingsError as error:
+        asyncio.run(check_safety(settings.database_url, durable=settings.profile is Profile.PRODUCTION))
+    except (SettingsError, UnsafeDatabase) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says why nothing starts
         return 2
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

@@ -1,5 +1,6 @@
 """A wrong or missing variable stops the process with one line that names it."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -112,6 +113,7 @@ def test_a_secret_is_never_repeated_in_a_complaint() -> None:
 def test_every_secret_also_comes_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(f"{SECRET}\n", encoding="utf-8")
+    file.chmod(0o600)
 
     settings = ApiSettings.from_environ({**COMMON, "SECRET_KEY_FILE": str(file)})
     assert settings.secret_key == SECRET.encode()
@@ -125,6 +127,7 @@ def test_a_file_of_a_windows_editor_is_read_and_one_that_is_no_text_named(tmp_pa
     file = tmp_path / "server"
     environ = {**COMMON, "MT5_LOGIN": "1", "MT5_SERVER_FILE": str(file)}
     file.write_bytes("Demo\r\n".encode("utf-8-sig"))
+    file.chmod(0o600)
     assert BrokerSettings.from_environ(environ).server == "Demo"
 
     file.write_bytes("Demo".encode("utf-16"))
@@ -171,6 +174,7 @@ def test_temporal_is_reached_by_key_or_by_certificates_as_the_environment_says(t
     assert options() == (None, False)
     key = tmp_path / "key"
     key.write_text("secret\n")
+    key.chmod(0o600)
     assert options(TEMPORAL_API_KEY_FILE=str(key)) == ("secret", True)
 
     files = {}
@@ -188,3 +192,19 @@ def test_temporal_is_reached_by_key_or_by_certificates_as_the_environment_says(t
     assert complaint(PipelineSettings.from_environ, {**COMMON, "TEMPORAL_TLS_KEY_FILE": "/nowhere"}) == (
         "TEMPORAL_TLS_KEY_FILE names /nowhere, which is no file"
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are those of POSIX")
+def test_s1_secret_in_a_file_that_everybody_may_read_is_refused_but_on_a_developers_machine(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    environ = {**COMMON, "SECRET_KEY_FILE": str(file)}
+    file.chmod(0o644)
+    assert complaint(ApiSettings.from_environ, environ) == (
+        f"SECRET_KEY_FILE names {file}, which everybody may read; `chmod o-r` it"
+    )
+    assert ApiSettings.from_environ({**environ, "NEXUS_PROFILE": "embedded"}).secret_key == SECRET.encode()
+    file.chmod(0o640)
+    assert ApiSettings.from_environ(environ).secret_key == SECRET.encode()

@@ -153,6 +153,7 @@ async def start(database: Database, path: Path) -> Process:
         cwd=CHECKOUT,
         env={
             "DATABASE_URL": database.urls["sealer"],
+            "NEXUS_PROFILE": "embedded",
             "AUDIT_SIGNING_KEY": KEY,
             "AUDIT_ANCHOR_PATH": str(path),
             "AUDIT_ANCHOR_SECONDS": "1",
