@@ -198,8 +198,27 @@ class Environment:
     def origin(self, name: str, default: str | None) -> str | None:
         """Where a browser opens the dashboard: `https://host[:port]`, and without TLS `http://localhost[:port]`."""
         value = self.optional(name) or default
-        if value is None:
+        return None if value is None else self._origin(name, value)
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        """Origins of browsers, each in full; none if unset."""
+        return tuple(
+            self._origin(name, part.strip()) for part in (self.optional(name) or "").split(",") if part.strip()
+        )
+
+    def tls_files(self, name: str) -> tuple[Path, Path] | None:
+        """The files of a certificate with its chain and of its key, both or neither."""
+        certificate, key = self.path(f"{name}_CERT"), self.path(f"{name}_KEY")
+        if certificate is None and key is None:
             return None
+        if certificate is None or key is None:
+            missing = "CERT" if certificate is None else "KEY"
+            raise SettingsError(f"{name}_{missing}_FILE is not set; a certificate and its key go together")
+        self._check_mode(f"{name}_KEY", key)
+        return certificate, key
+
+    @staticmethod
+    def _origin(name: str, value: str) -> str:
         found = re.fullmatch(r"(https?)://([a-z0-9-]+(?:\.[a-z0-9-]+)*)(:[0-9]{1,5})?", value)
         if (
             found is None

@@ -115,6 +115,8 @@ class ApiSettings:
     quote_age_max: timedelta
     host: str
     port: int
+    tls_files: tuple[Path, Path] | None
+    cors_origins: tuple[str, ...]
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -142,6 +144,8 @@ class ApiSettings:
             quote_age_max=read.quote_age_max(),
             host=read.text("API_HOST", "127.0.0.1"),
             port=read.integer("API_PORT", 8002, least=1, most=65535),
+            tls_files=read.tls_files("API_TLS"),
+            cors_origins=read.origins("CORS_ORIGINS"),
         )
 
 

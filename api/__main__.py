@@ -27,6 +27,8 @@ def main() -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        ssl_certfile=None if settings.tls_files is None else settings.tls_files[0],
+        ssl_keyfile=None if settings.tls_files is None else settings.tls_files[1],
     )
     return 0
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
 
 from api import (
     approvals,
@@ -34,7 +35,7 @@ from api import (
 from api.books import BooksUnavailable
 from api.connections import open_connections
 from api.dependencies import caller, principal
-from api.middleware import BodyLimit, RequestEdge
+from api.middleware import BodyLimit, RequestEdge, TimeLimit
 from api.passwords import PasswordsBusy
 from api.rights import check_routes
 from settings import ApiSettings
@@ -52,6 +53,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     app = FastAPI(title="Nexus", version=RELEASE, lifespan=lifespan, redoc_url=None)
     app.add_middleware(BodyLimit)
+    app.add_middleware(TimeLimit)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Traceparent", "X-Request-Id"],
+            expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"],
+        )
     app.add_middleware(RequestEdge)
     errors.install(app)
     _install_outages(app)

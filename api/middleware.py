@@ -1,5 +1,6 @@
 """What every request passes through, before and after its route."""
 
+import asyncio
 import logging
 import re
 from uuid import uuid4
@@ -8,10 +9,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import Problem, response, unforeseen
+from api.errors import Problem, Retry, response, unforeseen
 from domain.origins import Origin, origin
 
 BODY_BYTES_MAX = 64 * 1024
+BODY_SECONDS_MAX = 10.0
+# Above the longest `wait_ms` that a caller may ask for.
+REQUEST_SECONDS_MAX = 90.0
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 DOCS_PATHS = frozenset({"/docs", "/docs/oauth2-redirect"})
@@ -59,6 +63,8 @@ class RequestEdge:
                 headers["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in DOCS_PATHS else _POLICY
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)
 
         try:
@@ -77,11 +83,42 @@ def _origin(scope: Scope, request_id: str) -> Origin:
     return Origin(address=address, request_id=request_id, trace_id=traced[1] if traced else uuid4().hex)
 
 
-class BodyLimit:
-    """Refuses bodies above 64 KiB, before they are read where their length is stated."""
+class TimeLimit:
+    """Ends a request that takes longer than any that waits on purpose; what it began may have been done."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float = REQUEST_SECONDS_MAX) -> None:
         self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        limit = asyncio.timeout(self._seconds)
+        try:
+            async with limit:
+                await self._app(scope, receive, send_noted)
+        except TimeoutError:
+            if started or not limit.expired():
+                raise
+            detail = f"the request was not answered within {self._seconds:g} s; look whether it has acted"
+            problem = Problem(503, "request_timeout", detail, retry=Retry.UNSAFE)
+            await response(problem, scope["state"]["request_id"])(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses bodies above 64 KiB, before they are read where their length is stated, and those that trickle."""
+
+    def __init__(self, app: ASGIApp, *, seconds: float = BODY_SECONDS_MAX) -> None:
+        self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,9 +131,18 @@ class BodyLimit:
             return
         size = 0
 
+        give_up_at = asyncio.get_running_loop().time() + self._seconds
+        whole = False
+
         async def receive_counted() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, whole
+            # Behind the body comes the end of the connection, which may take as long as it likes.
+            try:
+                async with asyncio.timeout_at(None if whole else give_up_at):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, f"a body has to arrive within {self._seconds:g} s") from error
+            whole = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > BODY_BYTES_MAX:
                 # FastAPI hands this exception through, and the installed handler makes it a problem.

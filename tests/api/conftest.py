@@ -173,6 +173,8 @@ async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> Asyn
             quote_age_max=timedelta(hours=1),
             host="127.0.0.1",
             port=8002,
+            tls_files=None,
+            cors_origins=(),
         )
         async with _pipeline(client, database, broker, shown), opened(settings) as app, client_of(app) as http:
             yield Api(
