@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.cursors import CursorQuery, LimitQuery, after_row, event_place
 from api.dependencies import CallerDep, ConnectionsDep
 from api.errors import Problem
-from api.fields import Reason
+from api.fields import Instant, Reason
 from api.views import View
 from db import audit_faults
 from db.audit_faults import NotedFault
@@ -109,8 +109,8 @@ class AuditQuery(BaseModel):
     action: Annotated[Word, Field(description="As `trade.filled`, or its first word for all of its kind")] = None
     subject: Annotated[Word, Field(description="As `trade:<id>`, `user:<id>`, `limit:<name>`")] = None
     request_id: Word = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 @router.get("")

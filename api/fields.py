@@ -47,9 +47,13 @@ def _not_negative(value: Decimal) -> Decimal:
     return value
 
 
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
+
+
 def _instant_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("send an instant as a string, like 2026-01-31T12:00:00Z")  # noqa: TRY004 - as above
+    # A bare number would be taken for seconds since 1970.
+    if not isinstance(value, str) or not _DATED.match(value):
+        raise ValueError("send an instant as a string, like 2026-01-31T12:00:00Z")
     return value
 
 

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, Retry, response, unforeseen
+from api.rights import methods_at
 from domain.origins import Origin, origin
 
 BODY_BYTES_MAX = 64 * 1024
@@ -63,6 +64,9 @@ class RequestEdge:
                 headers["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in DOCS_PATHS else _POLICY
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if message["status"] == 405 and (methods := methods_at(scope["path"])):
+                    # The router names those of one route alone, where several share the path.
+                    headers["Allow"] = ", ".join(sorted(methods))
                 if scope["scheme"] == "https":
                     headers["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)

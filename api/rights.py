@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.routing import compile_path
 
 from api.errors import Problem
 from db.users import Role
@@ -142,6 +143,8 @@ ROUTES: dict[tuple[str, str], Right] = {
     ("POST", "/api/approvals/{approval_id}/refuse"): Right.APPROVE,
 }
 
+_PATTERNS = {template: compile_path(template)[0] for _, template in ROUTES}
+
 _REFUSALS: dict[Right, str] = {
     Right.DECIDE: "an unresolved trade is decided",
     Right.REVIEW: "what was found to be wrong is decided",
@@ -191,6 +194,15 @@ def check_routes(app: FastAPI, *, readers: Iterable[object]) -> None:
             dependant = getattr(route, "dependant", None)
             if right is not Right.OPEN and not known & set(_calls(dependant)):
                 raise RouteWithoutRight(f"{place} asks for {right} and never reads its caller")
+
+
+def methods_at(path: str) -> frozenset[str]:
+    """The methods of the route that a path is meant for: the one that names most of it, where several match."""
+    matching = [template for template, pattern in _PATTERNS.items() if pattern.match(path)]
+    if not matching:
+        return frozenset()
+    nearest = min(matching, key=lambda template: template.count("{"))
+    return frozenset(method for method, template in ROUTES if template == nearest)
 
 
 def _calls(dependant: object) -> Iterable[object]:

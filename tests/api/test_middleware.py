@@ -107,3 +107,18 @@ async def test_a_connection_that_waits_behind_its_body_is_not_given_up() -> None
         {"type": "http", "headers": [], "state": {"request_id": "x"}}, receive, send
     )
     assert seen == ["http.disconnect"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/auth/sessions", "DELETE, GET"),
+        ("/api/auth/factors/recovery-codes", "POST"),
+        ("/api/trading/limits/daily_loss", "PUT"),
+    ],
+)
+async def test_a_method_that_a_path_has_not_is_answered_with_those_that_it_has(
+    api: Api, path: str, allowed: str
+) -> None:
+    answer = await api.http.request("PATCH", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
