@@ -48,6 +48,12 @@ static: $(VENV)/.dev ## Run the formatter, the linter, the type checker and the 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: audit
+audit: $(VENV)/.dev ## Ask the public lists of holes about every package, and list all of them: needs the network
+	@$(BIN)/cyclonedx-py environment --output-reproducible --output-file .nexus/sbom.json $(BIN)/python
+	@echo "what is installed: .nexus/sbom.json (CycloneDX)"
+	@$(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code
 	@$(BIN)/ruff format

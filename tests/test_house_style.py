@@ -17,7 +17,7 @@ from domain.errors import PipelineError
 from tests.subclasses import subclasses
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PACKAGES = ("activities", "api", "brokers", "dashboard", "db", "domain", "stack", "workflows")
+PACKAGES = ("activities", "api", "audit", "brokers", "dashboard", "db", "domain", "stack", "workflows")
 PURE = ("domain", "workflows")
 EXACT = ("activities", "db", "domain", "workflows")
 
@@ -184,8 +184,8 @@ def test_queries_take_the_connection_first_and_never_end_the_transaction() -> No
             if isinstance(part, ast.Attribute) and part.attr in {"commit", "rollback"}:
                 yield part
 
-    # Made by a superuser before there is a database, or run as a program of its own.
-    apart = {"db/bootstrap.py", "db/migrate.py", "db/verify.py", "db/migrations/env.py"}
+    # Made by a superuser before there is a database, asked before there is an engine, or programs of their own.
+    apart = {"db/bootstrap.py", "db/safety.py", "db/migrate.py", "db/verify.py", "db/migrations/env.py"}
     assert [place for place in places(modules("db"), find) if place.partition(":")[0] not in apart] == []
 
 
@@ -219,3 +219,47 @@ def test_every_activity_that_a_workflow_asks_for_is_offered_by_a_worker() -> Non
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert set(ACTIVITY_CLASSES) - made == set(), "the worker wires every class of activities"
+
+
+def test_b4_nothing_is_evaluated_and_no_page_trusts_what_it_is_given() -> None:
+    def find(module: ast.AST) -> Iterator[ast.AST]:
+        for node in ast.walk(module):
+            match node:
+                case ast.Call(func=ast.Name(id="eval" | "exec" | "compile")):
+                    yield node
+
+    assert places(modules(), find) == []
+    templates = [*CHECKOUT.glob("dashboard/**/*.html"), *CHECKOUT.glob("dashboard/**/*.jinja")]
+    assert [name_of(path) for path in templates if "|safe" in path.read_text().replace(" ", "")] == []
+
+
+# What is put in there are names of tables, columns and states that stand in the same module.
+STATEMENTS_OF_CONSTANTS = {"audit/flight.py", "db/tables.py"}
+
+
+def test_b4_no_statement_is_put_together_from_what_somebody_sent() -> None:
+    """A constant in capitals may be put in; everything else is a parameter of the statement."""
+
+    def find(module: ast.AST) -> Iterator[ast.AST]:
+        for node in ast.walk(module):
+            match node:
+                case ast.Call(func=ast.Name(id="text"), args=[ast.JoinedStr(values=values), *_]):
+                    if not all(_constant(value) for value in values):
+                        yield node
+                case ast.Call(func=ast.Name(id="text"), args=[ast.BinOp() | ast.Call(), *_]):
+                    yield node
+
+    found = {
+        place.partition(":")[0] for place in places(modules("activities", "api", "audit", "db", "stack"), find)
+    }
+    assert found == STATEMENTS_OF_CONSTANTS
+
+
+def _constant(value: ast.expr) -> bool:
+    match value:
+        case ast.Constant():
+            return True
+        case ast.FormattedValue(value=ast.Name(id=name)):
+            return name.isupper()
+        case _:
+            return False

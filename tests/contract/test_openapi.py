@@ -41,7 +41,8 @@ async def served(api: Api) -> AsyncIterator[str]:
         await serving
 
 
-async def schemathesis(url: str, *words: str) -> tuple[int, str]:
+async def schemathesis(url: str, folder: Path, *words: str) -> tuple[int, str]:
+    """Its exit code and what it said; `folder` takes what it keeps for itself."""
     process = await create_subprocess_exec(
         *(str(SCHEMATHESIS), "run", f"{url}/openapi.json", "--no-color"),
         *("--checks", "all", "--continue-on-failure", "--generation-database", "none", "--warnings", "off"),
@@ -49,6 +50,7 @@ async def schemathesis(url: str, *words: str) -> tuple[int, str]:
         # is a value of another path's parameter as well is answered by that one, whatever the method.
         *("--exclude-checks", "positive_data_acceptance,unsupported_method"),
         *words,
+        cwd=folder,
         stdout=PIPE,
         stderr=STDOUT,
     )
@@ -57,11 +59,12 @@ async def schemathesis(url: str, *words: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-async def test_c1_whole_document_holds_for_an_admin(api: Api) -> None:
+async def test_c1_whole_document_holds_for_an_admin(api: Api, tmp_path: Path) -> None:
     token = bearer("admin")["Authorization"]
     async with served(api) as url:
         code, told = await schemathesis(
             url,
+            tmp_path,
             "-H",
             f"Authorization: {token}",
             "--exclude-path-regex",
@@ -74,19 +77,22 @@ async def test_c1_whole_document_holds_for_an_admin(api: Api) -> None:
     assert code == 0, told
 
 
-async def test_c1_whole_document_holds_for_nobody(api: Api) -> None:
+async def test_c1_whole_document_holds_for_nobody(api: Api, tmp_path: Path) -> None:
     async with served(api) as url:
-        code, told = await schemathesis(url, "--max-examples", "3", "--seed", "7")
+        code, told = await schemathesis(url, tmp_path, "--max-examples", "3", "--seed", "7")
     assert code == 0, told
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
-async def test_c1_whole_document_holds_for_an_admin_over_many_requests(api: Api, seed: int) -> None:
+async def test_c1_whole_document_holds_for_an_admin_over_many_requests(
+    api: Api, tmp_path: Path, seed: int
+) -> None:
     token = bearer("admin")["Authorization"]
     async with served(api) as url:
         code, told = await schemathesis(
             url,
+            tmp_path,
             *("-H", f"Authorization: {token}", "--exclude-path-regex", ENDING),
             *("--max-examples", "100", "--seed", str(seed)),
         )
