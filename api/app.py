@@ -16,6 +16,7 @@ from api import (
     errors,
     executions,
     factors,
+    keys,
     ledger,
     limits,
     logins,
@@ -56,7 +57,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     errors.install(app)
     _install_outages(app)
     for module in (
-        *(logins, auth, factors),
+        *(logins, auth, factors, keys),
         *(executions, risk, limits, sizes, closings, reversals, trades, commands, positions, ledger),
         *(reconciliation, discrepancies, stops, resuming, approvals, system),
     ):

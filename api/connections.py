@@ -50,6 +50,7 @@ class Rules:
     session_idle: timedelta
     factor_required: bool
     two_persons: bool
+    networks_required: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,7 @@ async def open_connections(settings: ApiSettings) -> AsyncIterator[Connections]:
                 session_idle=settings.session_idle,
                 factor_required=settings.profile is Profile.PRODUCTION,
                 two_persons=settings.two_persons,
+                networks_required=settings.profile is Profile.PRODUCTION,
             ),
             links=Links(
                 temporal_ui=settings.temporal.ui_url,

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.addresses import address_of
 from api.connections import Connections
 from api.dependencies import CallerDep, ConnectionsDep, unauthorised
 from api.errors import Problem
@@ -210,11 +211,6 @@ async def knock(connected: Connections, name: str, *, address: str) -> Try | Non
         return await connected.books.change(
             lambda connection: login_tries.admit(connection, username=name, address=address)
         )
-
-
-def address_of(request: Request) -> str:
-    """Where the request comes from, as the server in front of us or the connection itself says."""
-    return "unknown" if request.client is None else request.client.host
 
 
 async def _await_factor(

@@ -30,6 +30,7 @@ _PROBLEM = {
         "code": {"type": "string", "description": "Stable; for programs"},
         "request_id": {"type": "string", "description": "Names the request in our log"},
         "retry": {"type": "string", "enum": ["safe", "after", "unsafe"]},
+        "server_time": {"type": "integer", "description": "With `clock_skew`: our clock, in milliseconds"},
         "errors": {
             "type": "array",
             "items": {
