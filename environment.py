@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from limits import RateLimitItem, parse
+
 SECRET_KEY_BYTES_MIN = 32
 
 # What examples have in place of a secret, and the key that FastAPI's tutorial signs with.
@@ -146,6 +148,25 @@ class Environment:
         # What libpq calls sslmode, the driver calls ssl; left as it is, it would be an unknown option.
         named = [re.sub("^sslmode=", "ssl=", option) for option in options.split("&")]
         return f"postgresql+asyncpg://{address}{mark}{'&'.join(named)}"
+
+    def rate(self, name: str, default: str) -> RateLimitItem | None:
+        """A number of requests in a time, such as `50/second` or `300/5 minutes`; None for `off`."""
+        value = self.text(name, default)
+        if value == "off":
+            return None
+        try:
+            limit = parse(value)
+        except ValueError:
+            limit = None
+        if limit is None or limit.amount < 1:
+            raise SettingsError(f"{name} is {value!r}; it must be of the form 50/second or 300/5 minutes, or off")
+        return limit
+
+    def redis_url(self) -> str | None:
+        value = self.optional("REDIS_URL")
+        if value is not None and not value.startswith(("redis://", "rediss://")):
+            raise SettingsError("REDIS_URL must begin with redis:// or rediss://")
+        return value
 
     def secret_key(self, name: str) -> bytes:
         value = self.text(name).encode()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self, TypedDict
 from zoneinfo import ZoneInfo
 
+from limits import RateLimitItem
 from temporalio.client import GrpcCompression, TLSConfig
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
@@ -22,6 +23,7 @@ from environment import Environment, Profile, SettingsError
 __all__ = [
     "ApiSettings",
     "BrokerSettings",
+    "Bucket",
     "ConnectOptions",
     "Environment",
     "PipelineSettings",
@@ -36,6 +38,26 @@ class TerminalKind(StrEnum):
     NATIVE = "native"
     BRIDGE = "bridge"
     SIMULATED = "simulated"
+
+
+class Bucket(StrEnum):
+    """What is limited together: an order uses up nothing that a stop needs."""
+
+    READS = "reads"
+    ORDERS = "orders"
+    STOPS = "stops"
+    OTHERS = "others"
+    LOGINS = "logins"
+
+
+# By user or API key, the last by address, behind which there may be a whole desk.
+RATE_LIMITS = {
+    Bucket.READS: "200/second",
+    Bucket.ORDERS: "100/second",
+    Bucket.STOPS: "100/second",
+    Bucket.OTHERS: "50/second",
+    Bucket.LOGINS: "300/minute",
+}
 
 
 class ConnectOptions(TypedDict):
@@ -102,6 +124,8 @@ class ApiSettings:
     two_persons: bool
     webauthn_origin: str | None
     quote_age_max: timedelta
+    rate_limits: Mapping[Bucket, RateLimitItem | None]
+    redis_url: str | None
     host: str
     port: int
 
@@ -129,6 +153,11 @@ class ApiSettings:
             two_persons=read.flag("TWO_PERSONS", default=not embedded),
             webauthn_origin=read.origin("WEBAUTHN_ORIGIN", "http://localhost:9003" if embedded else None),
             quote_age_max=read.quote_age_max(),
+            rate_limits={
+                bucket: read.rate(f"RATE_LIMIT_{bucket.upper()}", default)
+                for bucket, default in RATE_LIMITS.items()
+            },
+            redis_url=read.redis_url(),
             host=read.text("API_HOST", "127.0.0.1"),
             port=read.integer("API_PORT", 8002, least=1, most=65535),
         )

@@ -11,7 +11,8 @@ from api.connections import Connections
 from api.errors import FieldFault, Problem, invalid
 from api.fields import CLIENT_ID
 from api.key_signers import signer
-from api.rights import ROUTES, check_role, check_scopes
+from api.rates import bucket_of, hold_to_rate
+from api.rights import ROUTES, Right, check_role, check_scopes
 from api.signatures import KEY_HEADER, signature_refused
 from api.tokens import TokenExpired, TokenRefused
 from db.sessions import Bearer, Credential, read_bearer
@@ -45,7 +46,19 @@ async def principal(
     if signed is not None and credentials is not None:
         raise unauthorised("credentials_ambiguous", "send an access token or sign with an API key, not both")
     if signed is not None:
-        return await signer(request, connected, right)
+        who = await signer(request, connected, right)
+        caller_name = f"key:{who.key_id}"
+    else:
+        who = _bearer_of(connected, credentials, right)
+        caller_name = f"user:{who.user_id}"
+    # Behind the proof of who calls: nobody can use up what is another's.
+    await hold_to_rate(request, connected.rates, bucket_of(right), caller_name)
+    return who
+
+
+def _bearer_of(
+    connected: Connections, credentials: HTTPAuthorizationCredentials | None, right: Right
+) -> Principal:
     if credentials is None:
         raise unauthorised("token_missing", "send the access token as `Authorization: Bearer …`")
     try:

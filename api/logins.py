@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Literal, Self
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from api.dependencies import CallerDep, ConnectionsDep, unauthorised
 from api.errors import Problem
 from api.passwords import PASSWORD_LENGTH_MAX
 from api.proofs import Prover, SecondFactor, require_session
+from api.rates import hold_logins_to_rate
 from api.tokens import digest, new_secret
 from api.views import View
 from db import login_tries, pending_logins
@@ -40,6 +41,8 @@ from db.sessions import (
 from db.users import Role, User, find_credentials, rehash
 
 router = APIRouter(prefix="/api/auth", tags=["auth"])
+
+_LIMITED = [Depends(hold_logins_to_rate)]
 
 _AGENT_LENGTH_MAX = 200
 _SECRET = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -107,7 +110,11 @@ class FactorAwaited(View):
     passkey: dict[str, object] | None
 
 
-@router.post("/login", responses={202: {"model": FactorAwaited, "description": "A second factor is awaited"}})
+@router.post(
+    "/login",
+    dependencies=_LIMITED,
+    responses={202: {"model": FactorAwaited, "description": "A second factor is awaited"}},
+)
 async def login(
     body: LoginBody, request: Request, response: Response, connected: ConnectionsDep
 ) -> LoggedIn | FactorAwaited:
@@ -141,7 +148,7 @@ async def login(
     )
 
 
-@router.post("/login/factor")
+@router.post("/login/factor", dependencies=_LIMITED)
 async def login_factor(body: FactorBody, request: Request, connected: ConnectionsDep) -> LoggedIn:
     """An access token for a second factor, after the password was right."""
     token_hash = digest(body.login_token)
@@ -168,7 +175,7 @@ async def login_factor(body: FactorBody, request: Request, connected: Connection
     return entered
 
 
-@router.post("/refresh")
+@router.post("/refresh", dependencies=_LIMITED)
 async def refresh(body: RefreshBody, connected: ConnectionsDep) -> LoggedIn:
     """New tokens for a refresh token, which is used up by it."""
     successors = {digest(each): each for each in connected.tokens.successors(body.refresh_token)}

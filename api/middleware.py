@@ -56,6 +56,8 @@ class RequestEdge:
                 headers["Content-Security-Policy"] = _DOCS_POLICY if scope["path"] in DOCS_PATHS else _POLICY
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                # What was found out before the route was known to fail.
+                headers.update(scope["state"].get("headers", {}))
             await send(message)
 
         try:

@@ -37,7 +37,7 @@ from api.app import create_app
 from api.tokens import Tokens
 from db.accounts import Lease, read_account
 from domain.reconciliation import Thresholds
-from settings import ApiSettings, Profile, TemporalSettings
+from settings import ApiSettings, Bucket, Profile, TemporalSettings
 from stack.scratch import Database, cloned_database
 from stack.temporal import prepare_namespace
 from tests.api.books import id_of, seed, session_of
@@ -170,6 +170,8 @@ async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> Asyn
             two_persons=False,
             webauthn_origin="https://desk.test",
             quote_age_max=timedelta(hours=1),
+            rate_limits=dict.fromkeys(Bucket),
+            redis_url=None,
             host="127.0.0.1",
             port=8002,
         )
