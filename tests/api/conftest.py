@@ -144,7 +144,13 @@ async def running(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> AsyncIterator[Api]:
-    client = temporal_env.client
+    async with open_api(migrated_template, temporal_env.client) as api:
+        yield api
+
+
+@asynccontextmanager
+async def open_api(migrated_template: str, client: Client) -> AsyncIterator[Api]:
+    """The API, its books and its pipeline; one at a time, since its workers take the queues of all."""
     broker, shown = InstantBroker(), ShownBroker()
     broker.open_for_business.set()
     async with cloned_database(migrated_template, name="nexus_api_tests") as database:
