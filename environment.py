@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from limits import RateLimitItem, parse
 
 SECRET_KEY_BYTES_MIN = 32
 
@@ -20,6 +19,10 @@ _PLACEHOLDER = re.compile(
 )
 
 
+_RATE = re.compile(r"([1-9][0-9]{0,6})/(?:([1-9][0-9]{0,2}) )?(second|minute|hour)s?")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+
+
 class SettingsError(Exception):
     """A variable is missing or wrong; the message is one line that names it."""
 
@@ -27,6 +30,14 @@ class SettingsError(Exception):
 class Profile(StrEnum):
     EMBEDDED = "embedded"
     PRODUCTION = "production"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """At most so many, in so many seconds."""
+
+    amount: int
+    seconds: int
 
 
 class Environment:
@@ -149,18 +160,15 @@ class Environment:
         named = [re.sub("^sslmode=", "ssl=", option) for option in options.split("&")]
         return f"postgresql+asyncpg://{address}{mark}{'&'.join(named)}"
 
-    def rate(self, name: str, default: str) -> RateLimitItem | None:
+    def rate(self, name: str, default: str) -> Rate | None:
         """A number of requests in a time, such as `50/second` or `300/5 minutes`; None for `off`."""
         value = self.text(name, default)
         if value == "off":
             return None
-        try:
-            limit = parse(value)
-        except ValueError:
-            limit = None
-        if limit is None or limit.amount < 1:
+        found = _RATE.fullmatch(value)
+        if found is None:
             raise SettingsError(f"{name} is {value!r}; it must be of the form 50/second or 300/5 minutes, or off")
-        return limit
+        return Rate(amount=int(found[1]), seconds=int(found[2] or 1) * _SECONDS[found[3]])
 
     def redis_url(self) -> str | None:
         value = self.optional("REDIS_URL")

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Self, TypedDict
 from zoneinfo import ZoneInfo
 
-from limits import RateLimitItem
 from temporalio.client import GrpcCompression, TLSConfig
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 
-from environment import Environment, Profile, SettingsError
+from environment import Environment, Profile, Rate, SettingsError
 
 __all__ = [
     "ApiSettings",
@@ -28,6 +27,7 @@ __all__ = [
     "Environment",
     "PipelineSettings",
     "Profile",
+    "Rate",
     "SettingsError",
     "TemporalSettings",
     "TerminalKind",
@@ -124,7 +124,7 @@ class ApiSettings:
     two_persons: bool
     webauthn_origin: str | None
     quote_age_max: timedelta
-    rate_limits: Mapping[Bucket, RateLimitItem | None]
+    rate_limits: Mapping[Bucket, Rate | None]
     redis_url: str | None
     host: str
     port: int

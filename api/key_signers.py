@@ -28,6 +28,9 @@ _log = logging.getLogger("api")
 
 async def signer(request: Request, connected: Connections, right: Right) -> Principal:
     """Whom the request's signature speaks for; raises the problem of one that is not right or came before."""
+    if "idempotency-key" in request.headers:
+        # It decides whether the request acts again, and no signature covers it.
+        raise Problem(400, "idempotency_key_unsigned", "a signed request names its client_order_id in the body")
     signed = SignedHeaders.of(request.headers)
     signed.check_time(datetime.now(UTC))
     key = await connected.books.read(lambda connection: find_key(connection, signed.key_id))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from fastapi import Request
-from limits import RateLimitItem
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
 
 from api.addresses import address_of
@@ -21,7 +21,7 @@ from api.errors import Problem, Retry
 from api.rate_stores import RateStore
 from api.rights import NEVER_HELD_UP, Right
 from db.login_tries import network_of
-from settings import Bucket
+from settings import Bucket, Rate
 
 _READING = frozenset({Right.READ, Right.PREVIEW, Right.AUDIT})
 
@@ -38,7 +38,7 @@ class Standing:
     """Where a caller stands in a bucket, with the request that was just counted."""
 
     bucket: Bucket
-    limit: RateLimitItem
+    limit: Rate
     count: int
     left_seconds: int
 
@@ -51,13 +51,13 @@ class Standing:
         """As structured fields, in the form of draft-ietf-httpapi-ratelimit-headers-11."""
         remaining = max(0, self.limit.amount - self.count)
         return {
-            "RateLimit-Policy": f'"{self.bucket}";q={self.limit.amount};w={self.limit.get_expiry()}',
+            "RateLimit-Policy": f'"{self.bucket}";q={self.limit.amount};w={self.limit.seconds}',
             "RateLimit": f'"{self.bucket}";r={remaining};t={self.left_seconds}',
         }
 
 
 class Rates:
-    def __init__(self, limits: Mapping[Bucket, RateLimitItem | None], store: RateStore) -> None:
+    def __init__(self, limits: Mapping[Bucket, Rate | None], store: RateStore) -> None:
         """A bucket whose limit is None is off."""
         self._limits = limits
         self._store = store
@@ -71,7 +71,7 @@ class Rates:
         patience = _PATIENCE_OF_STOPS_SECONDS if bucket is Bucket.STOPS else _PATIENCE_SECONDS
         try:
             async with asyncio.timeout(patience):
-                counted = await self._store.take(limit.key_for(bucket, caller), limit.get_expiry())
+                counted = await self._store.take(_item(limit).key_for(bucket, caller), limit.seconds)
         except (StorageError, TimeoutError, OSError) as error:
             # A tenth of a second may be a busy moment; that alone is no reason to let orders pass uncounted.
             if bucket is not Bucket.STOPS:
@@ -80,6 +80,10 @@ class Rates:
             return None
         left = ceil(counted.left.total_seconds())
         return Standing(bucket=bucket, limit=limit, count=counted.count, left_seconds=max(0, left))
+
+
+def _item(limit: Rate) -> RateLimitItem:
+    return RateLimitItemPerSecond(limit.amount, limit.seconds)
 
 
 def bucket_of(right: Right) -> Bucket:
@@ -101,7 +105,7 @@ async def hold_to_rate(request: Request, rates: Rates, bucket: Bucket, caller: s
         raise Problem(
             429,
             "rate_limited",
-            f"more than {allowed.amount} requests of {bucket} in {allowed.get_expiry()} s; wait {wait} s",
+            f"more than {allowed.amount} requests of {bucket} in {allowed.seconds} s; wait {wait} s",
             retry=Retry.AFTER,
             headers={"Retry-After": str(wait)},
         )

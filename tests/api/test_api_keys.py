@@ -221,6 +221,13 @@ async def test_use_of_a_key_is_noted(api: Api, trader: NewUser, bot: Program) ->
     assert datetime.now(UTC) - datetime.fromisoformat(listed["last_used_at"]) < timedelta(seconds=10)
 
 
+async def test_key_that_makes_a_repeat_safe_is_signed_as_well(api: Api, bot: Program) -> None:
+    built = api.http.build_request("POST", EXECUTE, json=order(..., wait_ms=0))
+    headers = {**bot.headers("POST", EXECUTE, built.content), "Idempotency-Key": "unsigned-1"}
+    built.headers.update(headers)
+    assert code(await api.http.send(built)) == (400, "idempotency_key_unsigned")
+
+
 async def test_token_and_signature_at_once_are_refused(api: Api, bot: Program) -> None:
     headers = {**bot.headers("GET", PROFILE), **bearer("trader")}
     assert code(await api.http.get(PROFILE, headers=headers)) == (401, "credentials_ambiguous")

@@ -11,13 +11,12 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from limits import parse
 
 from api.rate_stores import RateStore, open_store
 from api.rates import Rates, bucket_of
 from api.rights import NEVER_HELD_UP, ROUTES, Right, Scope
 from db.users import NewUser
-from settings import ApiSettings, Bucket
+from settings import ApiSettings, Bucket, Environment
 from tests.api.conftest import Api, client_of, opened, order, running, silent_server
 from tests.api.people import add_person, enter, fresh_address, log_in, rows, signed_in
 from tests.api.signing import PROFILE, add_program, code, trader_on_demo
@@ -29,7 +28,7 @@ STANDING = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
 
 def limited(settings: ApiSettings, *, redis_url: str | None = None, **limits: str) -> ApiSettings:
     """The settings with some buckets limited, the others off."""
-    given = {Bucket(name): parse(limit) for name, limit in limits.items()}
+    given = {Bucket(name): Environment({name: limit}).rate(name, "off") for name, limit in limits.items()}
     return replace(settings, rate_limits={**dict.fromkeys(Bucket), **given}, redis_url=redis_url)
 
 
