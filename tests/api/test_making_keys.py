@@ -1,5 +1,6 @@
 """API keys made, rotated and revoked by people: what it takes, what they may open, and where the secret stays."""
 
+import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -144,6 +145,17 @@ async def test_two_live_at_most_while_one_is_rotated(api: Api, trader: NewUser) 
     assert third.status_code == 201
     listed = (await api.http.get(KEYS, headers=headers)).json()["items"]
     assert [each["id"] for each in listed] == [third.json()["id"]]
+
+
+async def test_of_several_at_once_one_key_is_made_and_one_takes_its_place(api: Api, trader: NewUser) -> None:
+    headers = signed_in(await enter(api.http, trader.username))
+    made = await asyncio.gather(*(make(api, headers, name="one") for _ in range(8)))
+    assert sorted(each.status_code for each in made) == [201, *[409] * 7]
+    (key,) = [each.json() for each in made if each.status_code == 201]
+    path = f"{KEYS}/{key['id']}/rotate"
+    rotated = await asyncio.gather(*(api.http.post(path, json={}, headers=headers) for _ in range(8)))
+    assert sorted(each.status_code for each in rotated) == [201, *[409] * 7]
+    assert len((await api.http.get(KEYS, headers=headers)).json()["items"]) == 2
 
 
 async def test_what_a_key_opens_never_changes(api: Api, bot: Program) -> None:
