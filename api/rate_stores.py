@@ -3,6 +3,7 @@
 import time
 from datetime import timedelta
 
+import asyncpg
 from limits.aio.storage import RedisStorage, Storage
 from limits.errors import StorageError
 from limits.storage import storage_from_string
@@ -19,6 +20,9 @@ from db.rate_counts import Counted
 _CONNECTIONS = 4
 _SWEPT_EVERY_SECONDS = 60.0
 
+# What a connection raises that cannot be made, or not in time: not all of it comes wrapped.
+_AWAY = (SQLAlchemyError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
 
 class PostgresStorage(Storage):
     """The storage of the library `limits` in PostgreSQL, for its fixed windows."""
@@ -33,7 +37,7 @@ class PostgresStorage(Storage):
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        return SQLAlchemyError, OSError, TimeoutError
+        return _AWAY
 
     async def take(self, key: str, expiry: int, amount: int = 1) -> Counted:
         """Count, and say how long the window goes on, in the one statement. Raises StorageError."""
@@ -44,7 +48,7 @@ class PostgresStorage(Storage):
                     self._swept_at = time.monotonic()
                     await rate_counts.forget_past(connection)
                 return counted
-        except (SQLAlchemyError, OSError) as error:
+        except _AWAY as error:
             raise StorageError(error) from error
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:

@@ -122,7 +122,7 @@ async def test_c4_stop_and_cancel_and_close_pass_while_the_order_bucket_is_empty
         assert answer.headers["RateLimit-Policy"] == '"stops";q=50;w=60'
 
 
-@pytest.mark.parametrize("kind", ["refused", "silent", "redis"])
+@pytest.mark.parametrize("kind", ["refused", "silent", "redis", "unwilling"])
 async def test_c4_store_that_is_down_lets_everything_pass_and_says_so(
     api: Api, trader: NewUser, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -130,7 +130,9 @@ async def test_c4_store_that_is_down_lets_everything_pass_and_says_so(
     with silent_server() as silence:
         place = f"127.0.0.1:{free_port()}" if kind == "refused" else silence
         redis_url = f"redis://{place}" if kind == "redis" else None
-        away = open_store(database_url=f"postgresql+asyncpg://x:y@{place}/x", redis_url=redis_url)
+        unwilling = api.settings.database_url + "_that_is_not_there"
+        database_url = unwilling if kind == "unwilling" else f"postgresql+asyncpg://x:y@{place}/x"
+        away = open_store(database_url=database_url, redis_url=redis_url)
         stopped, reads, took = await asked_with(api, settings, away, trader, caplog)
 
     assert stopped.status_code == 201, stopped.json()
