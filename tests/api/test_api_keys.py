@@ -37,10 +37,17 @@ async def test_program_reads_and_trades_in_its_users_name(api: Api, trader: NewU
 
 
 async def test_trade_of_a_key_names_it_in_the_audit(api: Api, trader: NewUser, bot: Program) -> None:
-    placed = await bot.call(api.http, "POST", EXECUTE, order("signed-2"))
-    query = "SELECT actor, detail FROM audit_log WHERE subject = :subject AND action = 'trade.accepted'"
-    (said,) = await rows(api.database.engine("owner"), query, subject=f"trade:{placed.json()['id']}")
-    assert (said["actor"], said["detail"]["key"]) == (f"user:{trader.id}", str(bot.key_id))
+    placed = await bot.call(api.http, "POST", EXECUTE, order("signed-2", type="limit", price="1.05000"))
+    trade = placed.json()["id"]
+    for command, changes in (("modify", {"stop_loss": "1.04000"}), ("cancel", {})):
+        path = f"/api/trading/trades/{trade}/{command}"
+        answer = await bot.call(api.http, "POST", path, {"client_order_id": command, **changes})
+        assert answer.json()["command"]["outcome"] == "done", answer.json()
+    query = "SELECT action, detail FROM audit_log WHERE subject = :subject AND actor = :actor"
+    who = {"subject": f"trade:{trade}", "actor": f"user:{trader.id}"}
+    said = {each["action"]: each["detail"] for each in await rows(api.database.engine("owner"), query, **who)}
+    for action in ("trade.accepted", "trade.modified", "trade.cancel_done"):
+        assert said[action]["api_key"] == str(bot.key_id), action
 
 
 ALTERED = {
