@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -20,6 +21,10 @@ _PLACEHOLDER = re.compile(
 )
 
 
+_RATE = re.compile(r"([1-9][0-9]{0,6})/(?:([1-9][0-9]{0,2}) )?(second|minute|hour)s?")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+
+
 class SettingsError(Exception):
     """A variable is missing or wrong; the message is one line that names it."""
 
@@ -27,6 +32,14 @@ class SettingsError(Exception):
 class Profile(StrEnum):
     EMBEDDED = "embedded"
     PRODUCTION = "production"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """At most so many, in so many seconds."""
+
+    amount: int
+    seconds: int
 
 
 class Environment:
@@ -156,6 +169,22 @@ class Environment:
         # What libpq calls sslmode, the driver calls ssl; left as it is, it would be an unknown option.
         named = [re.sub("^sslmode=", "ssl=", option) for option in options.split("&")]
         return f"postgresql+asyncpg://{address}{mark}{'&'.join(named)}"
+
+    def rate(self, name: str, default: str) -> Rate | None:
+        """A number of requests in a time, such as `50/second` or `300/5 minutes`; None for `off`."""
+        value = self.text(name, default)
+        if value == "off":
+            return None
+        found = _RATE.fullmatch(value)
+        if found is None:
+            raise SettingsError(f"{name} is {value!r}; it must be of the form 50/second or 300/5 minutes, or off")
+        return Rate(amount=int(found[1]), seconds=int(found[2] or 1) * _SECONDS[found[3]])
+
+    def redis_url(self) -> str | None:
+        value = self.optional("REDIS_URL")
+        if value is not None and not value.startswith(("redis://", "rediss://")):
+            raise SettingsError("REDIS_URL must begin with redis:// or rediss://")
+        return value
 
     def secret_key(self, name: str) -> bytes:
         value = self.text(name).encode()

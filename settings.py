@@ -17,17 +17,19 @@ from temporalio.client import GrpcCompression, Interceptor, TLSConfig
 from temporalio.common import HeaderCodecBehavior
 from temporalio.converter import DataConverter
 
-from environment import Environment, Profile, SettingsError
+from environment import Environment, Profile, Rate, SettingsError
 from payloads import data_converter
 from workflows.propagation import OriginInterceptor
 
 __all__ = [
     "ApiSettings",
     "BrokerSettings",
+    "Bucket",
     "ConnectOptions",
     "Environment",
     "PipelineSettings",
     "Profile",
+    "Rate",
     "SealerSettings",
     "SettingsError",
     "TemporalSettings",
@@ -39,6 +41,26 @@ class TerminalKind(StrEnum):
     NATIVE = "native"
     BRIDGE = "bridge"
     SIMULATED = "simulated"
+
+
+class Bucket(StrEnum):
+    """What is limited together: an order uses up nothing that a stop needs."""
+
+    READS = "reads"
+    ORDERS = "orders"
+    STOPS = "stops"
+    OTHERS = "others"
+    LOGINS = "logins"
+
+
+# By user or API key, the last by address, behind which there may be a whole desk.
+RATE_LIMITS = {
+    Bucket.READS: "200/second",
+    Bucket.ORDERS: "100/second",
+    Bucket.STOPS: "100/second",
+    Bucket.OTHERS: "50/second",
+    Bucket.LOGINS: "300/minute",
+}
 
 
 class ConnectOptions(TypedDict):
@@ -113,6 +135,8 @@ class ApiSettings:
     two_persons: bool
     webauthn_origin: str | None
     quote_age_max: timedelta
+    rate_limits: Mapping[Bucket, Rate | None]
+    redis_url: str | None
     host: str
     port: int
     tls_files: tuple[Path, Path] | None
@@ -142,6 +166,11 @@ class ApiSettings:
             two_persons=read.flag("TWO_PERSONS", default=not embedded),
             webauthn_origin=read.origin("WEBAUTHN_ORIGIN", "http://localhost:9003" if embedded else None),
             quote_age_max=read.quote_age_max(),
+            rate_limits={
+                bucket: read.rate(f"RATE_LIMIT_{bucket.upper()}", default)
+                for bucket, default in RATE_LIMITS.items()
+            },
+            redis_url=read.redis_url(),
             host=read.text("API_HOST", "127.0.0.1"),
             port=read.integer("API_PORT", 8002, least=1, most=65535),
             tls_files=read.tls_files("API_TLS"),

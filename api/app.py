@@ -18,6 +18,7 @@ from api import (
     errors,
     executions,
     factors,
+    keys,
     ledger,
     limits,
     logins,
@@ -66,7 +67,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     errors.install(app)
     _install_outages(app)
     for module in (
-        *(logins, auth, factors),
+        *(logins, auth, factors, keys),
         *(executions, risk, limits, sizes, closings, reversals, trades, commands, positions, ledger),
         *(reconciliation, discrepancies, stops, resuming, approvals, audit, system),
     ):

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.addresses import address_of
 from api.callers import Caller
 from api.connections import Connections
 from api.dependencies import CallerDep, ConnectionsDep
 from api.errors import FieldFault, Problem, invalid
-from api.logins import Profile, address_of, knock
+from api.logins import Profile, knock
 from api.password_rules import objection
 from api.passwords import PASSWORD_LENGTH_MAX
 from api.proofs import Prover, SecondFactor, require_session

@@ -42,6 +42,10 @@ class Principal:
     expires_at: datetime
     key: Key | None = None
 
+    @property
+    def key_id(self) -> UUID | None:
+        return None if self.key is None else self.key.id
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:

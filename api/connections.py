@@ -14,6 +14,8 @@ from temporalio.service import RetryConfig
 from api.books import Books
 from api.passkeys import Passkeys
 from api.passwords import Passwords
+from api.rate_stores import open_store
+from api.rates import Rates
 from api.tokens import Tokens
 from api.vault import Vault
 from db.engine import make_engine
@@ -50,6 +52,7 @@ class Rules:
     session_idle: timedelta
     factor_required: bool
     two_persons: bool
+    networks_required: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Connections:
     vault: Vault
     passkeys: Passkeys | None
     rules: Rules
+    rates: Rates
     links: Links
     data_age_max: timedelta
 
@@ -71,6 +75,7 @@ async def open_connections(settings: ApiSettings) -> AsyncIterator[Connections]:
     """Open all of them without waiting for any server: each request says for itself what is away."""
     engine = make_engine(settings.database_url, application="api")
     passwords = Passwords()
+    store = open_store(database_url=settings.database_url, redis_url=settings.redis_url)
     try:
         yield Connections(
             books=Books(engine),
@@ -85,7 +90,9 @@ async def open_connections(settings: ApiSettings) -> AsyncIterator[Connections]:
                 session_idle=settings.session_idle,
                 factor_required=settings.profile is Profile.PRODUCTION,
                 two_persons=settings.two_persons,
+                networks_required=settings.profile is Profile.PRODUCTION,
             ),
+            rates=Rates(settings.rate_limits, store),
             links=Links(
                 temporal_ui=settings.temporal.ui_url,
                 temporal_namespace=settings.temporal.namespace,
@@ -94,6 +101,7 @@ async def open_connections(settings: ApiSettings) -> AsyncIterator[Connections]:
         )
     finally:
         passwords.close()
+        await store.close()
         await engine.dispose()
 
 

@@ -4,17 +4,26 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from api.callers import Caller, Key, Principal, Session
 from api.connections import Connections
 from api.errors import FieldFault, Problem, invalid
 from api.fields import CLIENT_ID
-from api.rights import ROUTES, check_role, check_scopes
+from api.key_signers import signer
+from api.rates import bucket_of, hold_to_rate
+from api.rights import ROUTES, Right, check_role, check_scopes
+from api.signatures import KEY_HEADER, signature_refused
 from api.tokens import TokenExpired, TokenRefused
 from db.sessions import Bearer, Credential, read_bearer
 from db.users import Role
 
+_signed = APIKeyHeader(
+    name=KEY_HEADER,
+    scheme_name="SignedRequest",
+    auto_error=False,
+    description="The id of an API key; `X-Nexus-Signature` and the other headers go with it: docs/api-keys.md",
+)
 _bearer = HTTPBearer(auto_error=False, description="The `access_token` of POST /api/auth/login")
 
 
@@ -30,9 +39,26 @@ async def principal(
     request: Request,
     connected: Annotated[Connections, Depends(connections)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    signed: Annotated[str | None, Depends(_signed)],
 ) -> Principal:
-    """Whom the request's token speaks for; whether they are still let in is for the books to say."""
+    """Whom the request's token or signature speaks for; whether they are still let in is for the books to say."""
     right = ROUTES[request.method, request.scope["route"].path]
+    if signed is not None and credentials is not None:
+        raise unauthorised("credentials_ambiguous", "send an access token or sign with an API key, not both")
+    if signed is not None:
+        who = await signer(request, connected, right)
+        caller_name = f"key:{who.key_id}"
+    else:
+        who = _bearer_of(connected, credentials, right)
+        caller_name = f"user:{who.user_id}"
+    # Behind the proof of who calls: nobody can use up what is another's.
+    await hold_to_rate(request, connected.rates, bucket_of(right), caller_name)
+    return who
+
+
+def _bearer_of(
+    connected: Connections, credentials: HTTPAuthorizationCredentials | None, right: Right
+) -> Principal:
     if credentials is None:
         raise unauthorised("token_missing", "send the access token as `Authorization: Bearer …`")
     try:
@@ -40,7 +66,7 @@ async def principal(
     except TokenExpired as error:
         raise unauthorised("token_expired", "the access token has expired; refresh it, or log in again") from error
     except TokenRefused as error:
-        raise shut_out() from error
+        raise _token_refused() from error
     credential = Credential(session_id=claims.session_id, token_hash=claims.token_hash)
     return Principal(user_id=claims.user_id, right=right, credential=credential, expires_at=claims.expires_at)
 
@@ -52,7 +78,7 @@ async def caller(connected: ConnectionsDep, who: PrincipalDep) -> Caller:
     """The user of the token or signature as the books have them now, who has the right of the route."""
     bearer = await connected.books.read(lambda connection: read_bearer(connection, who.user_id, who.credential))
     if bearer is None or not bearer.let_in or not bearer.user.enabled:
-        raise shut_out()
+        raise shut_out(who)
     check_right(who, bearer.user.role)
     return Caller(user=bearer.user, via=_via(who, bearer), principal=who)
 
@@ -72,7 +98,11 @@ def check_right(who: Principal, role: Role) -> None:
         check_scopes(who.right, who.key.scopes)
 
 
-def shut_out() -> Problem:
+def shut_out(who: Principal) -> Problem:
+    return _token_refused() if who.key is None else signature_refused()
+
+
+def _token_refused() -> Problem:
     return unauthorised("token_invalid", "the access token is not valid here")
 
 

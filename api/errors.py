@@ -46,7 +46,9 @@ class Problem(Exception):
         retry: Retry = Retry.SAFE,
         faults: Sequence[FieldFault] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
     ) -> None:
+        """`members` go into the document, beside those that every problem has."""
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -54,6 +56,7 @@ class Problem(Exception):
         self.retry = retry
         self.faults = tuple(faults)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
         if retry is Retry.AFTER:
             self.headers.setdefault("Retry-After", "1")
 
@@ -146,6 +149,7 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
         "request_id": request_id,
         "retry": problem.retry,
         **({"errors": listed} if listed else {}),
+        **problem.members,
     }
 
 

@@ -9,15 +9,17 @@ from functools import partial
 from typing import Annotated, Literal, Self
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.addresses import address_of
 from api.connections import Connections
 from api.dependencies import CallerDep, ConnectionsDep, unauthorised
 from api.errors import Problem
 from api.passwords import PASSWORD_LENGTH_MAX
 from api.proofs import Prover, SecondFactor, require_session
+from api.rates import hold_logins_to_rate
 from api.tokens import digest, new_secret
 from api.views import View
 from db import login_tries, pending_logins
@@ -39,6 +41,8 @@ from db.sessions import (
 from db.users import Role, User, find_credentials, rehash
 
 router = APIRouter(prefix="/api/auth", tags=["auth"])
+
+_LIMITED = [Depends(hold_logins_to_rate)]
 
 _AGENT_LENGTH_MAX = 200
 _SECRET = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -106,7 +110,11 @@ class FactorAwaited(View):
     passkey: dict[str, object] | None
 
 
-@router.post("/login", responses={202: {"model": FactorAwaited, "description": "A second factor is awaited"}})
+@router.post(
+    "/login",
+    dependencies=_LIMITED,
+    responses={202: {"model": FactorAwaited, "description": "A second factor is awaited"}},
+)
 async def login(
     body: LoginBody, request: Request, response: Response, connected: ConnectionsDep
 ) -> LoggedIn | FactorAwaited:
@@ -140,7 +148,7 @@ async def login(
     )
 
 
-@router.post("/login/factor")
+@router.post("/login/factor", dependencies=_LIMITED)
 async def login_factor(body: FactorBody, request: Request, connected: ConnectionsDep) -> LoggedIn:
     """An access token for a second factor, after the password was right."""
     token_hash = digest(body.login_token)
@@ -167,7 +175,7 @@ async def login_factor(body: FactorBody, request: Request, connected: Connection
     return entered
 
 
-@router.post("/refresh")
+@router.post("/refresh", dependencies=_LIMITED)
 async def refresh(body: RefreshBody, connected: ConnectionsDep) -> LoggedIn:
     """New tokens for a refresh token, which is used up by it."""
     successors = {digest(each): each for each in connected.tokens.successors(body.refresh_token)}
@@ -210,11 +218,6 @@ async def knock(connected: Connections, name: str, *, address: str) -> Try | Non
         return await connected.books.change(
             lambda connection: login_tries.admit(connection, username=name, address=address)
         )
-
-
-def address_of(request: Request) -> str:
-    """Where the request comes from, as the server in front of us or the connection itself says."""
-    return "unknown" if request.client is None else request.client.host
 
 
 async def _await_factor(

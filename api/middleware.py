@@ -69,6 +69,8 @@ class RequestEdge:
                     headers["Allow"] = ", ".join(sorted(methods))
                 if scope["scheme"] == "https":
                     headers["Strict-Transport-Security"] = "max-age=31536000"
+                # What was found out before the route was known to fail.
+                headers.update(scope["state"].get("headers", {}))
             await send(message)
 
         try:

@@ -58,6 +58,7 @@ async def place(connected: Connections, order: IncomingOrder) -> Response:
         client_order_id=order.key,
         body_hash=order.hash_on(account.slug),
         received_at=order.received_at,
+        key_id=order.who.key_id,
     )
     intent = order.intent_from(intake, receipt)
     trade = TradeInput(intent=intent, account_slug=account.slug)
@@ -70,7 +71,7 @@ async def admit(connected: Connections, who: Principal, question: IntakeQuestion
     """What the books know of the question, if whoever asks has the right of the route."""
     intake = await connected.books.read(lambda connection: read_intake(connection, question))
     if intake is None or not intake.let_in:
-        raise shut_out()
+        raise shut_out(who)
     check_right(who, intake.role)
     return intake
 

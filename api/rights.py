@@ -80,6 +80,14 @@ SCOPES: dict[Scope, frozenset[Right]] = {
     Scope.ADMIN: frozenset({Right.RECONCILE, Right.DECIDE, Right.REVIEW, Right.LIMIT, Right.AUDIT}),
 }
 
+# What a user's role has to have for them to give a key the scope.
+_GIVEN_BY: dict[Scope, Right] = {
+    Scope.READ: Right.READ,
+    Scope.TRADE: Right.TRADE,
+    Scope.CANCEL: Right.CANCEL,
+    Scope.ADMIN: Right.LIMIT,
+}
+
 # What no lockout and no bucket of other requests may ever hold up.
 NEVER_HELD_UP = _CALM
 
@@ -105,6 +113,10 @@ ROUTES: dict[tuple[str, str], Right] = {
     ("POST", "/api/auth/factors/webauthn"): Right.SELF,
     ("POST", "/api/auth/factors/recovery-codes"): Right.SELF,
     ("DELETE", "/api/auth/factors/{factor_id}"): Right.SELF,
+    ("GET", "/api/auth/keys"): Right.KEYS,
+    ("POST", "/api/auth/keys"): Right.KEYS,
+    ("DELETE", "/api/auth/keys/{key_id}"): Right.KEYS,
+    ("POST", "/api/auth/keys/{key_id}/rotate"): Right.KEYS,
     ("POST", "/api/trading/execute"): Right.TRADE,
     ("POST", "/api/trading/preview"): Right.PREVIEW,
     ("POST", "/api/trading/size"): Right.PREVIEW,
@@ -161,6 +173,10 @@ class RouteWithoutRight(Exception):
 
 def has_right(right: Right, role: Role) -> bool:
     return role in ROLES[right]
+
+
+def may_give(scope: Scope, role: Role) -> bool:
+    return has_right(_GIVEN_BY[scope], role)
 
 
 def check_role(right: Right, role: Role) -> None:

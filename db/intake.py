@@ -20,7 +20,7 @@ from domain.positions import MarginMode
 # opened it, and the broker numbers it by that order; one that no order of ours opened is anybody's of the account.
 _INTAKE = text("""
     SELECT u.role, u.enabled,
-           lets_in(u.id, CAST(:session_id AS uuid), CAST(:token_hash AS text)) AS let_in,
+           lets_in(u.id, CAST(:session_id AS uuid), CAST(:token_hash AS text), CAST(:key_id AS uuid)) AS let_in,
            t.body_hash, t.state, t.workflow_id, ta.slug AS trade_account,
            a.id AS account_id, a.slug AS account_slug, a.margin_mode, coalesce(a.candidates, 0) AS candidates,
            row_to_json(i)::text AS instrument, h.positions::text AS positions, s.stop_id
@@ -104,8 +104,8 @@ class OpenPosition:
 class Intake:
     """`account` is None unless exactly one fits; `account_count` says how many do.
 
-    `let_in` is false once the user is disabled or the session over. `stop_id` is the stop that halts trading in
-    the position.
+    `let_in` is false once the user is disabled, or the session or key over. `stop_id` is the stop that halts
+    trading in the position.
     """
 
     role: Role
@@ -127,6 +127,7 @@ async def read_intake(connection: AsyncConnection, question: IntakeQuestion) -> 
             "user_id": question.user_id,
             "session_id": question.credential.session_id,
             "token_hash": question.credential.token_hash,
+            "key_id": question.credential.key_id,
             "trade_id": question.trade_id,
             "account": question.account,
             "symbol": question.symbol,

@@ -27,7 +27,8 @@ PROOF_LASTS = timedelta(minutes=5)
 
 _BEARER = text("""
     SELECT u.id, u.username, u.role, u.enabled, u.created_at,
-           lets_in(u.id, CAST(:session_id AS uuid), CAST(:token_hash AS text)) AS let_in, s.proven_at, s.proven_by,
+           lets_in(u.id, CAST(:session_id AS uuid), CAST(:token_hash AS text), CAST(:key_id AS uuid)) AS let_in,
+           s.proven_at, s.proven_by,
            coalesce(s.proven_at > clock_timestamp() - CAST(:lately AS interval), false) AS proven_lately,
            EXISTS (SELECT FROM factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL) AS has_factor
     FROM users u LEFT JOIN sessions s ON s.id = CAST(:session_id AS uuid) AND s.user_id = u.id
@@ -85,10 +86,11 @@ class EndCause(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
-    """What came with a request: the token's session and the hash of the token's id; a signature has neither."""
+    """What came with a request: the token's session and the hash of its id, or the key that signed it."""
 
-    session_id: UUID | None
-    token_hash: str | None
+    session_id: UUID | None = None
+    token_hash: str | None = None
+    key_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +156,7 @@ async def read_bearer(connection: AsyncConnection, user_id: UUID, credential: Cr
         "user_id": user_id,
         "session_id": credential.session_id,
         "token_hash": credential.token_hash,
+        "key_id": credential.key_id,
         "lately": PROOF_LASTS,
     }
     row = (await connection.execute(_BEARER, asked)).mappings().one_or_none()

@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, CIDR, JSONB, UUID
 
 from domain.attempts import AttemptOutcome
 from domain.commands import CommandEnd
@@ -220,6 +220,55 @@ approvals = Table(
     CheckConstraint("decided_by <> requested_by", name="second_person"),
 )
 Index("ix_approvals_requested_at", approvals.c.requested_at)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("user_id", UUID, ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("networks", ARRAY(CIDR), nullable=False),
+    Column("created_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", INSTANT, nullable=False),
+    Column("last_used_at", INSTANT),
+    Column("last_address", Text),
+    Column("replaces", UUID, ForeignKey("api_keys.id"), unique=True),
+    Column("replaced_at", INSTANT),
+    Column("revoked_at", INSTANT),
+    CheckConstraint(
+        "scopes <> '{}' AND scopes <@ ARRAY['read', 'trade', 'cancel', 'admin']",
+        name="scopes",
+    ),
+    CheckConstraint("(last_used_at IS NULL) = (last_address IS NULL)", name="last_used"),
+)
+Index(
+    "ux_api_keys_name",
+    api_keys.c.user_id,
+    api_keys.c.name,
+    unique=True,
+    postgresql_where=text("revoked_at IS NULL AND replaced_at IS NULL"),
+)
+
+api_key_nonces = Table(
+    "api_key_nonces",
+    metadata,
+    Column("key_id", UUID, ForeignKey("api_keys.id"), primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("expires_at", INSTANT, nullable=False),
+)
+Index("ix_api_key_nonces_expires_at", api_key_nonces.c.expires_at)
+
+rate_counts = Table(
+    "rate_counts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("resets_at", INSTANT, nullable=False),
+    prefixes=["UNLOGGED"],
+)
+Index("ix_rate_counts_resets_at", rate_counts.c.resets_at)
 
 broker_accounts = Table(
     "broker_accounts",

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.api_keys import list_keys, revoke_key
 from db.factors import count_recovery_codes, list_factors, reset_factors
 from db.login_tries import open_door
 from db.sessions import EndCause, end_session, end_sessions, list_sessions
@@ -180,6 +181,41 @@ def reset_all_factors(name: NameArgument, state_dir: StateDirOption = None) -> N
 
     count = asyncio.run(run())
     Console().print(f"removed factors of {name}: {count}; their password alone lets them in", highlight=False)
+
+
+@app.command()
+def keys(name: NameArgument, state_dir: StateDirOption = None) -> None:
+    """List the API keys of a user that live."""
+
+    async def run() -> list[dict[str, Any]]:
+        async with books(state_folder(state_dir)) as connection:
+            return await list_keys(connection, (await _find(connection, name)).id)
+
+    table = Table("key", "name", "scopes", "from", "until", "last used")
+    for row in asyncio.run(run()):
+        used = "-" if row["last_used_at"] is None else f"{_instant(row['last_used_at'])} {row['last_address']}"
+        networks = ", ".join(map(str, row["networks"])) or "anywhere"
+        told = (str(row["id"]), row["name"], ", ".join(row["scopes"]), networks, _instant(row["expires_at"]), used)
+        table.add_row(*(Text(part) for part in told))
+    screen().print(table)
+
+
+@app.command("revoke-key")
+def revoke_one_key(
+    name: NameArgument,
+    key: Annotated[UUID, typer.Argument(help="Its id, as `nexus user keys` shows it.")],
+    state_dir: StateDirOption = None,
+) -> None:
+    """Revoke an API key of a user, from its next request on."""
+
+    async def run() -> bool:
+        async with books(state_folder(state_dir)) as connection:
+            user = await _find(connection, name)
+            return await revoke_key(connection, user.id, key, actor=actor())
+
+    if not asyncio.run(run()):
+        raise StackError(f"{name} has no API key {key}; see `nexus user keys {name}`")
+    Console().print(f"revoked API key {key} of {name}", highlight=False)
 
 
 async def _set_enabled(name: str, state_dir: Path | None, *, enabled: bool) -> None:

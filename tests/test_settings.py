@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import TLSConfig
 
-from settings import ApiSettings, BrokerSettings, PipelineSettings, Profile, SettingsError
+from settings import ApiSettings, BrokerSettings, Bucket, PipelineSettings, Profile, Rate, SettingsError
 
 SECRET = "0123456789abcdef0123456789abcdef"
 COMMON = {"DATABASE_URL": "postgresql://u:p@localhost/nexus"}
@@ -74,6 +74,10 @@ def test_a_missing_variable_is_named(
         (ApiSettings.from_environ, API, "WEBAUTHN_ORIGIN", "http://desk.example.com"),
         (ApiSettings.from_environ, API, "WEBAUTHN_ORIGIN", "https://desk.example.com/"),
         (ApiSettings.from_environ, API, "WEBAUTHN_ORIGIN", "https://192.0.2.1"),
+        (ApiSettings.from_environ, API, "RATE_LIMIT_ORDERS", "fast"),
+        (ApiSettings.from_environ, API, "RATE_LIMIT_ORDERS", "0/second"),
+        (ApiSettings.from_environ, API, "RATE_LIMIT_STOPS", "5/0 seconds"),
+        (ApiSettings.from_environ, API, "REDIS_URL", "127.0.0.1:6379"),
         (ApiSettings.from_environ, API, "ALGORITHM", "none"),
         (ApiSettings.from_environ, API, "ALGORITHM", "RS256"),
         (ApiSettings.from_environ, API, "ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
@@ -104,6 +108,15 @@ def test_a_points_threshold_is_read_for_each_symbol() -> None:
     points = BrokerSettings.from_environ(given_points).slippage_threshold_points
     assert points == {"EURUSD": Decimal(20), "XAUUSD": Decimal("50.5")}
     assert BrokerSettings.from_environ(BROKER).slippage_threshold_points == {}
+
+
+def test_a_rate_is_so_many_in_a_time_or_off() -> None:
+    given = {"RATE_LIMIT_ORDERS": "50/second", "RATE_LIMIT_READS": "300/5 minutes", "RATE_LIMIT_LOGINS": "off"}
+    rates = ApiSettings.from_environ({**API, **given}).rate_limits
+    assert rates[Bucket.ORDERS] == Rate(amount=50, seconds=1)
+    assert rates[Bucket.READS] == Rate(amount=300, seconds=300)
+    assert rates[Bucket.LOGINS] is None
+    assert rates[Bucket.STOPS] is not None
 
 
 def test_a_secret_is_never_repeated_in_a_complaint() -> None:

@@ -41,9 +41,12 @@ class TradeAck:
 
 @dataclass(frozen=True, kw_only=True)
 class CancelTrade:
+    """`api_key_id` is that of the program that asked, here and in the others, if it was one."""
+
     key: str
     requested_by: UUID
     body_hash: str
+    api_key_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class ModifyTrade:
     requested_by: UUID
     body_hash: str
     changes: Changes
+    api_key_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,7 @@ class ResolveTrade:
     body_hash: str
     broker_order_id: int | None
     reason: str
+    api_key_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from argon2 import PasswordHasher
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,6 +23,7 @@ from domain.orders import OrderType, Quote, Side
 from domain.positions import BrokerPosition
 from stack.scratch import Database
 from tests.api.broker import ASK, BID
+from tests.waiting import until
 
 NAMES = UUID("0d9e6f1c-3a2b-4c5d-8e7f-000000000000")
 PASSWORD = "correct horse battery staple"
@@ -94,6 +95,31 @@ async def count_rows(engine: AsyncEngine) -> dict[str, int]:
             table.name: await connection.scalar(select(func.count()).select_from(table))
             for table in metadata.sorted_tables
         }
+
+
+# Counted at every request, and gone after a while.
+UNCOUNTED = {"rate_counts", "api_key_nonces", "login_tries"}
+
+
+async def fingerprints(engine: AsyncEngine) -> dict[str, str]:
+    """All that each table says; equal if not one column of one row has changed."""
+    names = sorted({table.name for table in metadata.sorted_tables} - UNCOUNTED)
+    everything = "SELECT coalesce(md5(string_agg(t::text, chr(10) ORDER BY t::text)), '') FROM {} t"
+    async with engine.connect() as connection:
+        return {name: await connection.scalar(text(everything.format(name))) for name in names}
+
+
+async def at_rest(engine: AsyncEngine) -> dict[str, str]:
+    """The fingerprints of the books once nothing moves in them any more."""
+    found = await fingerprints(engine)
+
+    async def still() -> bool:
+        nonlocal found
+        before, found = found, await fingerprints(engine)
+        return found == before
+
+    await until(still, what="the books to be at rest", poll_seconds=0.15)
+    return found
 
 
 async def open_positions(database: Database, *others: int) -> None:

@@ -19,10 +19,11 @@ from domain.orders import (
     Quote,
     Rejected,
     SubmitOutcome,
+    Unresolved,
 )
 
 BID, ASK = Price(Decimal("1.09990")), Price(Decimal("1.10000"))
-REFUSED_VOLUME = Lots(Decimal(7))
+REFUSED_VOLUME, LOST_VOLUME = Lots(Decimal(7)), Lots(Decimal(8))
 
 
 @dataclass(kw_only=True)
@@ -39,6 +40,8 @@ class InstantBroker:
         self.sent.append(order)
         if order.volume == REFUSED_VOLUME:
             return Rejected(reason="the broker refuses seven lots", retcode=10006)
+        if order.volume == LOST_VOLUME:
+            return Unresolved(reason="no answer came", retcode=None, sender_ended_at=None)
         number = next(self._numbers)
         market = order.order_type is OrderType.MARKET
         placed = _placed(order, number, state=BrokerOrderState.FILLED if market else BrokerOrderState.WORKING)

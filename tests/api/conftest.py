@@ -37,7 +37,7 @@ from api.app import create_app
 from api.tokens import Tokens
 from db.accounts import Lease, read_account
 from domain.reconciliation import Thresholds
-from settings import ApiSettings, Profile, TemporalSettings
+from settings import ApiSettings, Bucket, Profile, TemporalSettings
 from stack.scratch import Database, cloned_database
 from stack.temporal import prepare_namespace
 from tests.api.books import id_of, seed, session_of
@@ -144,7 +144,13 @@ async def running(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> AsyncIterator[Api]:
-    client = temporal_env.client
+    async with open_api(migrated_template, temporal_env.client) as api:
+        yield api
+
+
+@asynccontextmanager
+async def open_api(migrated_template: str, client: Client) -> AsyncIterator[Api]:
+    """The API, its books and its pipeline; one at a time, since its workers take the queues of all."""
     broker, shown = InstantBroker(), ShownBroker()
     broker.open_for_business.set()
     async with cloned_database(migrated_template, name="nexus_api_tests") as database:
@@ -171,6 +177,8 @@ async def api(migrated_template: str, temporal_env: WorkflowEnvironment) -> Asyn
             two_persons=False,
             webauthn_origin="https://desk.test",
             quote_age_max=timedelta(hours=1),
+            rate_limits=dict.fromkeys(Bucket),
+            redis_url=None,
             host="127.0.0.1",
             port=8002,
             tls_files=None,

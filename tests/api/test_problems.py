@@ -150,7 +150,7 @@ async def test_docs_show_problems_the_token_and_examples(api: Api) -> None:
     assert "swagger" in page.text.lower()
     assert "cdn.jsdelivr.net" in page.headers["content-security-policy"]
     execute = document["paths"]["/api/trading/execute"]["post"]
-    assert execute["security"] == [{"HTTPBearer": []}]
+    assert execute["security"] == [{"HTTPBearer": []}, {"SignedRequest": []}]
     assert set(execute["responses"]) == {"201", "202", "default"}
     assert "application/problem+json" in execute["responses"]["default"]["content"]
     body = document["components"]["schemas"]["ExecuteBody"]

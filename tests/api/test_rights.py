@@ -22,6 +22,7 @@ from api.errors import Problem
 from api.rights import NEVER_HELD_UP, ROLES, ROUTES, SCOPES, Right, RouteWithoutRight, Scope, check_routes
 from api.tokens import Tokens
 from db import approvals, audit_faults, factors
+from db.api_keys import add_key
 from db.approvals import Approved, NewApproval
 from db.factors import NewFactor
 from db.seed import let_trade
@@ -33,6 +34,7 @@ from tests.api.books import id_of, own, position, show_positions
 from tests.api.conftest import KEY, TTL, Api
 from tests.api.differing import waiting
 from tests.api.people import rewrite
+from tests.api.signing import api_key
 
 TABLE = Path(__file__).with_name("rights.csv")
 COLUMNS = ("method", "path", "right", "object", "nobody", *Role)
@@ -123,7 +125,7 @@ async def objects(api: Api) -> dict[str, Objects]:
 
 
 async def _of_identity(api: Api, owner: str) -> dict[str, str]:
-    session, factor, offered, approval = uuid4(), uuid4(), uuid4(), uuid4()
+    session, factor, offered, approval, key = uuid4(), uuid4(), uuid4(), uuid4(), uuid4()
     user_id = id_of(f"matrix-{owner}")
     stop = {"client_order_id": uuid4().hex, "reason": "a test", "wait_ms": 0, "scope": "user"}
     answer = await api.call("risk", "POST", "/api/system/emergency-stop", json={**stop, "scope_id": str(user_id)})
@@ -140,6 +142,7 @@ async def _of_identity(api: Api, owner: str) -> dict[str, str]:
             expires_at=datetime.now(UTC) + timedelta(hours=1),
         )
         await begin_session(connection, new, token_hash=uuid4().hex, lasts=timedelta(hours=1))
+        await add_key(connection, api_key(key, user_id=user_id))
         for each in (factor, offered):
             await factors.add_totp(
                 connection, NewFactor(id=each, user_id=user_id, label="matrix"), secret=b"sealed"
@@ -164,6 +167,7 @@ async def _of_identity(api: Api, owner: str) -> dict[str, str]:
         "factor_id": str(factor),
         "offered_id": str(offered),
         "approval_id": str(approval),
+        "key_id": str(key),
         "stop_id": answer.json()["id"],
         "fault_id": str(fault.id),
         "name": "daily_loss",
@@ -269,7 +273,7 @@ def key_of(*scopes: Scope, right: Right) -> Principal:
     return Principal(
         user_id=uuid4(),
         right=right,
-        credential=Credential(session_id=None, token_hash=None),
+        credential=Credential(key_id=UUID(int=1)),
         expires_at=datetime.now(UTC),
         key=Key(id=UUID(int=1), scopes=frozenset(scopes)),
     )

@@ -8,6 +8,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from api.rights import Scope
 from db.factors import NewFactor, add_totp, confirm_totp, set_recovery_codes
 from db.login_tries import FREE_BY_NAME, admit
 from db.sessions import Credential, NewSession, Proof, begin_session, read_bearer
@@ -15,6 +16,7 @@ from db.users import NewUser
 from stack.cli import app
 from stack.scratch import Database
 from tests.api.people import add_person, rows
+from tests.api.signing import add_program
 
 
 @pytest.fixture
@@ -104,7 +106,27 @@ async def test_unlock_opens_the_door_wherever_the_tries_came_from(database: Data
     assert await tried()
 
 
-@pytest.mark.parametrize("command", ["sessions", "end-sessions", "factors", "reset-factors", "unlock"])
+async def test_keys_are_listed_and_revoked(database: Database, person: NewUser) -> None:
+    program = await add_program(database, person.id, Scope.READ, Scope.TRADE, networks=("192.0.2.0/24",))
+    listed = await user(database, "keys", person.username)
+    for told in (str(program.key_id), "read, trade", "192.0.2.0/24"):
+        assert told in listed.output
+
+    for _ in range(2):
+        revoked = await user(database, "revoke-key", person.username, str(program.key_id))
+        assert revoked.output == f"revoked API key {program.key_id} of {person.username}\n"
+    assert not await let_in(database, person, Credential(key_id=program.key_id))
+    assert str(program.key_id) not in (await user(database, "keys", person.username)).output
+    (told,) = await rows(
+        database.engine("owner"), "SELECT actor, detail FROM audit_log WHERE action = 'key.revoked'"
+    )
+    assert told["detail"]["key"] == str(program.key_id)
+    assert told["actor"].startswith("command:")
+    other = await user(database, "revoke-key", person.username, str(uuid4()))
+    assert "has no API key" in str(other.exception)
+
+
+@pytest.mark.parametrize("command", ["sessions", "end-sessions", "factors", "reset-factors", "keys", "unlock"])
 async def test_unknown_user_is_named(database: Database, command: str) -> None:
     told = await user(database, command, "nobody")
     assert str(told.exception) == "there is no user nobody"
