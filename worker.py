@@ -48,6 +48,7 @@ from db.runs import await_run
 from db.safety import UnsafeDatabase, check_safety
 from domain.errors import BrokerMismatch, PipelineError
 from domain.reconciliation import RunCause, Thresholds
+from logs import log_to_stderr
 from settings import BrokerSettings, PipelineSettings, Profile, SealerSettings, SettingsError
 from workflows.discrepancy import DiscrepancyWorkflow
 from workflows.emergency_stop import EmergencyStopWorkflow
@@ -333,7 +334,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--role", choices=list(SETTINGS), required=True)
     role = parser.parse_args().role
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     try:
         asyncio.run(serve(role))
     except (SettingsError, UnsafeDatabase) as error:

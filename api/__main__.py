@@ -1,7 +1,6 @@
 """`python -m api`: serve the REST API."""
 
 import asyncio
-import logging
 import os
 import sys
 
@@ -9,6 +8,7 @@ import uvicorn
 
 from api.app import create_app
 from db.safety import UnsafeDatabase, check_safety
+from logs import log_to_stderr
 from settings import ApiSettings, Profile, SettingsError
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     except (SettingsError, UnsafeDatabase) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says why nothing starts
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     uvicorn.run(
         create_app(settings),
         host=settings.host,
