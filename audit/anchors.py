@@ -23,7 +23,11 @@ _WITHIN_SECONDS = 5.0
 
 
 class AnchorForged(Exception):
-    """A line that is no anchor of ours."""
+    """A line that is no anchor of ours; `line` counts from the first that was read."""
+
+    def __init__(self, message: str, *, line: int) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class AnchorRefused(Exception):
@@ -114,12 +118,13 @@ def read_anchors(lines: Iterable[str], *, trusted: str | None) -> dict[int, Anch
                 at=datetime.fromisoformat(document["at"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise AnchorForged(f"line {number} is no anchor") from error
+            raise AnchorForged(f"line {number} is no anchor", line=number) from error
         except SignatureWrong as error:
-            raise AnchorForged(f"the anchor of line {number}: {error}") from error
+            raise AnchorForged(f"the anchor of line {number}: {error}", line=number) from error
         known = found.setdefault(anchor.seal_number, anchor)
         if known.digest != anchor.digest:
-            raise AnchorForged(f"line {number} says otherwise of seal {anchor.seal_number} than a line before it")
+            told = f"line {number} says otherwise of seal {anchor.seal_number} than a line before it"
+            raise AnchorForged(told, line=number)
     return found
 
 

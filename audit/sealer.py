@@ -136,7 +136,7 @@ class Sealer:
         try:
             faults = await self._rounds.step()
         except AnchorForged as error:
-            faults = [Fault(kind=FaultKind.ANCHOR_FORGED, message=f"the anchors: {error}", seal_number=0)]
+            faults = [Fault(kind=FaultKind.ANCHOR_FORGED, message=f"the anchors: {error}", seal_number=error.line)]
         for fault in faults:
             async with self._engine.begin() as connection:
                 if await audit_faults.note(connection, fault):

@@ -81,7 +81,7 @@ class ChainCheck:
             kind=FaultKind.TAIL_CUT,
             message=f"the chain ends with row {self.seq} (seal {self.number}); an anchor says that it had come to "
             f"row {last.last_seq} (seal {last.seal_number}), so rows from {self.seq + 1} on were cut off",
-            seal_number=self.number,
+            seal_number=last.seal_number,
             seq=self.seq + 1,
         )
 
@@ -123,6 +123,8 @@ class ChainCheck:
         elif seal.digest(self.digest) != digest:
             told = f"seal {seal.number} of rows {seal.first_seq} to {seal.last_seq} is not what was sealed"
         elif (anchor := self._anchors.get(seal.number)) and anchor.digest != digest:
+            # Those behind it are of the same lost chain, and would say it again.
+            self._anchors = {}
             told = (
                 f"seal {seal.number} is not the one that was anchored; between the anchor before it and row "
                 f"{seal.last_seq} the chain was made anew"

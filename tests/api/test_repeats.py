@@ -207,12 +207,12 @@ async def _approval(asker: Asker) -> str:
 
 @case("POST", "/api/audit/faults/{fault_id}/accept")
 async def _accept(asker: Asker) -> Case:
-    broken = Fault(kind=FaultKind.ROW_ALTERED, message="a test", seal_number=1, seq=int(uuid4().int % 10**9) + 1)
     async with asker.api.database.engine("owner").begin() as connection:
-        await audit_faults.note(connection, broken)
+        await audit_faults.note(
+            connection, Fault(kind=FaultKind.TAIL_CUT, message="x", seal_number=uuid4().int % 10**9)
+        )
         *_, fault = await audit_faults.list_standing(connection)
-    path, body = f"/api/audit/faults/{fault.id}/accept", {"reason": "a drill"}
-    return Case(path=path, body=body)
+    return Case(path=f"/api/audit/faults/{fault.id}/accept", body={"reason": "a drill"})
 
 
 @case("POST", "/api/approvals/{approval_id}/approve")

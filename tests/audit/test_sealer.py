@@ -116,6 +116,13 @@ async def test_a_cut_tail_is_found_by_the_anchors_that_the_sealer_can_read(
     )
     await sealer.check()
     assert await faults(database) == ["tail_cut"]
+    for name in ("c", "d", "e"):
+        await write(database, name)
+        await sealer.seal()
+        await sealer.check()
+    # It has grown past the anchor, and is still not the chain that was anchored; that is told once.
+    await sealer.check()
+    assert await faults(database) == ["tail_cut", "seal_altered"]
 
 
 async def test_anchors_that_somebody_else_wrote_are_a_fault(database: Database, tmp_path: Path) -> None:
