@@ -12,12 +12,11 @@ import pytest
 
 from api.rights import ROUTES, Scope
 from api.totp import code_at
-from db import approvals, audit_faults
+from db import approvals
 from db.approvals import Approved, NewApproval
 from db.seed import let_trade
 from db.sessions import NewSession, Proof, begin_session
 from db.users import NewUser, Role
-from domain.audit import Fault, FaultKind
 from stack.state import CHECKOUT
 from tests.api.authenticator import Authenticator
 from tests.api.books import NOBODYS, at_rest, id_of, open_hedge
@@ -27,6 +26,7 @@ from tests.api.desks import FACTORS
 from tests.api.differing import balance_gap, waiting
 from tests.api.people import add_person, enter, rewrite, secret_of, signed_in, step_at
 from tests.api.signing import KEYS, add_program
+from tests.db.auditing import note_fault
 
 DOCUMENT = (CHECKOUT / "docs" / "repeats.md").read_text(encoding="utf-8")
 LINES = {
@@ -207,12 +207,8 @@ async def _approval(asker: Asker) -> str:
 
 @case("POST", "/api/audit/faults/{fault_id}/accept")
 async def _accept(asker: Asker) -> Case:
-    async with asker.api.database.engine("owner").begin() as connection:
-        await audit_faults.note(
-            connection, Fault(kind=FaultKind.TAIL_CUT, message="x", seal_number=uuid4().int % 10**9)
-        )
-        *_, fault = await audit_faults.list_standing(connection)
-    return Case(path=f"/api/audit/faults/{fault.id}/accept", body={"reason": "a drill"})
+    path = f"/api/audit/faults/{await note_fault(asker.api.database)}/accept"
+    return Case(path=path, body={"reason": "a drill"})
 
 
 @case("POST", "/api/approvals/{approval_id}/approve")

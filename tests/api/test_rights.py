@@ -8,7 +8,6 @@ import csv
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import randrange
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,20 +20,20 @@ from api.dependencies import caller, check_right, principal
 from api.errors import Problem
 from api.rights import NEVER_HELD_UP, ROLES, ROUTES, SCOPES, Right, RouteWithoutRight, Scope, check_routes
 from api.tokens import Tokens
-from db import approvals, audit_faults, factors
+from db import approvals, factors
 from db.api_keys import add_key
 from db.approvals import Approved, NewApproval
 from db.factors import NewFactor
 from db.seed import let_trade
 from db.sessions import Credential, NewSession, Proof, begin_session
 from db.users import NewUser, Role, add_user
-from domain.audit import Fault, FaultKind
 from domain.discrepancies import DiscrepancyState
 from tests.api.books import id_of, own, position, show_positions
 from tests.api.conftest import KEY, TTL, Api
 from tests.api.differing import waiting
 from tests.api.people import rewrite
 from tests.api.signing import api_key
+from tests.db.auditing import note_fault
 
 TABLE = Path(__file__).with_name("rights.csv")
 COLUMNS = ("method", "path", "right", "object", "nobody", *Role)
@@ -158,9 +157,6 @@ async def _of_identity(api: Api, owner: str) -> dict[str, str]:
             requested_by=user_id,
         )
         await approvals.ask(connection, asked)
-        broken = Fault(kind=FaultKind.ROW_ALTERED, message="a test", seal_number=1, seq=randrange(1, 10**9))
-        await audit_faults.note(connection, broken)
-        *_, fault = await audit_faults.list_standing(connection)
     await rewrite(api.database, "UPDATE approvals SET expires_at = now() WHERE id = $1", approval)
     return {
         "session_id": str(session),
@@ -169,7 +165,7 @@ async def _of_identity(api: Api, owner: str) -> dict[str, str]:
         "approval_id": str(approval),
         "key_id": str(key),
         "stop_id": answer.json()["id"],
-        "fault_id": str(fault.id),
+        "fault_id": str(await note_fault(api.database)),
         "name": "daily_loss",
     }
 

@@ -1,14 +1,16 @@
 """Audit rows to seal, and a pass over what was sealed."""
 
 from collections.abc import Mapping
+from uuid import uuid4
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import audit_faults
 from db.journal import record
 from db.sealed_rows import read_sealed
 from db.seals import seal_next
-from domain.audit import Fault
+from domain.audit import Fault, FaultKind
 from domain.audit_check import Anchor, ChainCheck
 from stack.scratch import Database
 
@@ -64,3 +66,11 @@ async def sealed_subjects(database: Database) -> list[str]:
                 text("SELECT subject FROM audit_log a JOIN audit_chain c ON c.audit_id = a.id ORDER BY c.seq")
             )
         )
+
+
+async def note_fault(database: Database) -> int:
+    """Have the sealer find one more fault; its number."""
+    fault = Fault(kind=FaultKind.TAIL_CUT, message="a test", seal_number=uuid4().int % 10**9)
+    async with database.engine("sealer").begin() as connection:
+        await audit_faults.note(connection, fault)
+        return (await audit_faults.list_standing(connection))[-1].id
