@@ -37,6 +37,7 @@ class AuditRow(View):
     address: str | None
     request_id: str | None
     trace_id: str | None
+    key_id: str | None
     process: str | None
     role: str | None
     version: str | None

@@ -1,5 +1,6 @@
 """What routes ask for: the connections, who is calling, and what that person may do."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from api.signatures import KEY_HEADER, signature_refused
 from api.tokens import TokenExpired, TokenRefused
 from db.sessions import Bearer, Credential, read_bearer
 from db.users import Role
+from domain.origins import origin
 
 _signed = APIKeyHeader(
     name=KEY_HEADER,
@@ -48,6 +50,7 @@ async def principal(
     if signed is not None:
         who = await signer(request, connected, right)
         caller_name = f"key:{who.key_id}"
+        origin.set(replace(origin.get(), key_id=str(who.key_id)))
     else:
         who = _bearer_of(connected, credentials, right)
         caller_name = f"user:{who.user_id}"

@@ -14,6 +14,7 @@ from rich.console import Console
 from temporalio.client import Client
 
 from benchmarks import report
+from benchmarks.audit import measure_audit
 from benchmarks.direct import direct_desk
 from benchmarks.durable import durable_desk
 from benchmarks.embedded import Embedded, embedded_stack
@@ -25,7 +26,7 @@ from benchmarks.trades import compare_trades
 from benchmarks.ways import BenchFailed
 from stack.errors import StackError
 
-ROWS = ("trades", "reservations", "stops", "reconciliations")
+ROWS = ("trades", "reservations", "stops", "reconciliations", "audit")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,6 +56,11 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
                 found["stops"] = await _stops(embedded, options, console)
             if "reconciliations" in options.rows:
                 found["reconciliations"] = await _reconciliations(embedded, options, console)
+            if "audit" in options.rows:
+                console.print(f"{options.audit_rows} rows of the audit record, sealed and checked")
+                taken = await measure_audit(embedded, rows=options.audit_rows)
+                console.print(report.audit_table(taken))
+                found["audit"] = vars(taken)
     return found
 
 
@@ -127,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stops", type=_count, default=3, help="stops in each round")
     parser.add_argument("--reconciliations", type=_count, default=5, help="reconciliations in each round")
     parser.add_argument("--positions", type=_count, default=10_000, help="positions in each reconciliation")
+    parser.add_argument("--audit-rows", type=_count, default=50_000, help="rows of the audit record")
     parser.add_argument("--rounds", type=_count, default=6)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write the numbers")

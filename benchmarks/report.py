@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.audit import AuditTaken
 from benchmarks.direct import Steps
 from benchmarks.reconciliation import Reconciliations
 from benchmarks.reservations import Reservations
@@ -126,6 +127,22 @@ def reconciliations_table(taken: Reconciliations) -> RenderableType:
     table = _table(f"{title}; at most {taken.peak_mb:.0f} MB")
     for samples in (taken.agreeing, taken.differing, taken.floor):
         _add(table, samples, taken.floor)
+    return table
+
+
+def audit_table(taken: AuditTaken) -> RenderableType:
+    table = Table("way", title=f"The audit record, {taken.rows:,} rows", title_justify="left")
+    for column in ("seconds", "a million rows", "times floor"):
+        table.add_column(column, justify="right")
+    for name, seconds in (
+        ("sealed", taken.sealed),
+        ("checked in the database", taken.checked),
+        ("exported", taken.exported),
+        ("checked as a file", taken.file_checked),
+        ("floor: each line hashed", taken.floor),
+    ):
+        million = seconds * 1_000_000 / taken.rows
+        table.add_row(name, f"{seconds:.2f}", f"{million:.1f} s", f"{seconds / taken.floor:.1f}")
     return table
 
 

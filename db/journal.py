@@ -19,8 +19,8 @@ _ORIGIN = tuple(field.name for field in fields(Origin))
 
 _RECORD = text("""
     WITH audited AS (
-        INSERT INTO audit_log (actor, action, subject, detail, address, request_id, trace_id)
-        VALUES (:actor, :action, :subject, CAST(:detail AS jsonb), :address, :request_id, :trace_id)
+        INSERT INTO audit_log (actor, action, subject, detail, address, request_id, trace_id, key_id)
+        VALUES (:actor, :action, :subject, CAST(:detail AS jsonb), :address, :request_id, :trace_id, :key_id)
     )
     INSERT INTO events (kind, account_id, user_id, trade_id, payload)
     VALUES (:action, :account_id, :user_id, :trade_id, CAST(:detail AS jsonb))

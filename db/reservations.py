@@ -44,9 +44,9 @@ _HOLD = text("""
     ), changed_trade AS (
         UPDATE trade_ledger SET expected_price = :reference_price WHERE id = :trade_id RETURNING *
     ), audited AS (
-        INSERT INTO audit_log (actor, action, subject, detail, address, request_id, trace_id)
+        INSERT INTO audit_log (actor, action, subject, detail, address, request_id, trace_id, key_id)
         VALUES (:actor, 'trade.reserved', 'trade:' || CAST(:trade_id AS uuid), CAST(:detail AS jsonb), :address,
-                :request_id, :trace_id)
+                :request_id, :trace_id, :key_id)
     ), told AS (
         INSERT INTO events (kind, account_id, user_id, trade_id, payload)
         VALUES ('trade.reserved', :account_id, :user_id, :trade_id, CAST(:detail AS jsonb))

@@ -20,7 +20,7 @@ ROW_TEXT = """
         'at', to_char(a.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'actor', a.actor, 'action', a.action, 'subject', a.subject, 'detail', a.detail,
         'address', a.address, 'request_id', a.request_id, 'trace_id', a.trace_id,
-        'process', a.process, 'role', a.role, 'version', a.version
+        'key_id', a.key_id, 'process', a.process, 'role', a.role, 'version', a.version
     )::text
 """
 

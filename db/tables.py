@@ -864,6 +864,7 @@ audit_log = Table(
     Column("address", Text),
     Column("request_id", Text),
     Column("trace_id", Text),
+    Column("key_id", Text),
     Column("process", Text, server_default=text("current_setting('application_name')")),
     Column("role", Text, server_default=text("SESSION_USER")),
     Column("version", Text, server_default=text("current_setting('nexus.version', true)")),

@@ -50,6 +50,19 @@ async def test_trade_of_a_key_names_it_in_the_audit(api: Api, trader: NewUser, b
         assert said[action]["api_key"] == str(bot.key_id), action
 
 
+async def test_stop_by_a_key_names_it_in_each_row_that_it_led_to(api: Api, trader: NewUser, bot: Program) -> None:
+    place = {"scope": "user", "scope_id": str(trader.id)}
+    body = {"client_order_id": "stop-by-key", "reason": "a test", "wait_ms": 5_000, **place}
+    stopped = await bot.call(api.http, "POST", "/api/system/emergency-stop", body)
+    assert stopped.status_code == 201, stopped.json()
+    await rewrite(api.database, "UPDATE trading_control SET state = 'active', stop_id = NULL")
+    await rewrite(api.database, "UPDATE emergency_stops SET resumed_at = now(), ended_at = now()")
+    query = "SELECT action, key_id FROM audit_log WHERE subject = :subject"
+    said = await rows(api.database.engine("owner"), query, subject=f"stop:{stopped.json()['id']}")
+    assert {each["key_id"] for each in said} == {str(bot.key_id)}
+    assert "stop.latched" in {each["action"] for each in said}
+
+
 ALTERED = {
     "body": lambda request: request | {"content": request["content"].replace(b"0.10", b"9.10")},
     "path": lambda request: request | {"target": "/api/trading/preview?dry=1"},
@@ -120,7 +133,8 @@ async def test_k2_refused_signature_uses_up_no_nonce(api: Api, bot: Program) -> 
 async def test_nonces_that_have_expired_are_removed_as_others_come(api: Api, bot: Program) -> None:
     for _ in range(5):
         await bot.call(api.http, "GET", PROFILE)
-    await rewrite(api.database, "UPDATE api_key_nonces SET expires_at = now() - interval '1 s'")
+    expired = "UPDATE api_key_nonces SET expires_at = now() - interval '1 s' WHERE key_id = $1"
+    await rewrite(api.database, expired, bot.key_id)
     await bot.call(api.http, "GET", PROFILE)
     await bot.call(api.http, "GET", PROFILE)
     (left,) = await rows(

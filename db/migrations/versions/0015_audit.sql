@@ -2,7 +2,7 @@
 
 -- Rows of before are not stamped with what holds now, so the defaults come after the columns.
 ALTER TABLE audit_log ADD COLUMN address TEXT, ADD COLUMN request_id TEXT, ADD COLUMN trace_id TEXT,
-    ADD COLUMN process TEXT, ADD COLUMN role TEXT, ADD COLUMN version TEXT;
+    ADD COLUMN key_id TEXT, ADD COLUMN process TEXT, ADD COLUMN role TEXT, ADD COLUMN version TEXT;
 ALTER TABLE audit_log
     ALTER COLUMN process SET DEFAULT current_setting('application_name'),
     ALTER COLUMN role SET DEFAULT SESSION_USER,
@@ -119,7 +119,7 @@ ALTER TABLE audit_seals ENABLE ALWAYS TRIGGER guard;
 
 -- Who writes a row says what happened and for whom; when, by which role and in which transaction is not theirs to say.
 REVOKE INSERT ON audit_log FROM nexus_api, nexus_pipeline, nexus_broker;
-GRANT INSERT (actor, action, subject, detail, address, request_id, trace_id) ON audit_log
+GRANT INSERT (actor, action, subject, detail, address, request_id, trace_id, key_id) ON audit_log
     TO nexus_api, nexus_pipeline, nexus_broker;
 
 GRANT SELECT ON audit_chain, audit_seals, audit_anchors, audit_faults TO nexus_api, nexus_sealer;
