@@ -10,7 +10,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from api.callers import Caller, Key, Principal, Session
 from api.connections import Connections
 from api.errors import FieldFault, Problem, invalid
-from api.fields import CLIENT_ID
+from api.fields import CLIENT_ID, Instant
 from api.key_signers import signer
 from api.rates import bucket_of, hold_to_rate
 from api.rights import ROUTES, Right, check_role, check_scopes
@@ -37,14 +37,26 @@ def connections(request: Request) -> Connections:
 ConnectionsDep = Annotated[Connections, Depends(connections)]
 
 
+DeadlineHeader = Annotated[
+    Instant | None,
+    Header(
+        alias="X-Deadline", description="The instant from which on the request must not be carried out any more"
+    ),
+]
+
+
 async def principal(
     request: Request,
     connected: Annotated[Connections, Depends(connections)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     signed: Annotated[str | None, Depends(_signed)],
+    deadline: DeadlineHeader = None,
 ) -> Principal:
     """Whom the request's token or signature speaks for; whether they are still let in is for the books to say."""
     right = ROUTES[request.method, request.scope["route"].path]
+    if deadline is not None and deadline <= datetime.now(UTC):
+        # A browser or a proxy may send late what somebody has long given up; the body is here by now.
+        raise Problem(409, "deadline_passed", f"it was to be taken before {deadline:%Y-%m-%dT%H:%M:%SZ}")
     if signed is not None and credentials is not None:
         raise unauthorised("credentials_ambiguous", "send an access token or sign with an API key, not both")
     if signed is not None:

@@ -175,7 +175,7 @@ async def test_two_different_ids_are_400(api: Api) -> None:
         "NaN",
     ],
 )
-async def test_body_that_is_no_order_is_a_problem_of_the_caller(api: Api, body: bytes) -> None:
+async def test_c5_body_that_is_no_order_is_a_problem_of_the_caller(api: Api, body: bytes) -> None:
     before = await count_rows(api.database.engine())
     answer = await api.call(
         "trader", "POST", "/api/trading/execute", content=body, headers={"Content-Type": "application/json"}

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 from sqlalchemy import select
 
@@ -233,3 +235,20 @@ async def test_trade_settles_after_its_answer(api: Api) -> None:
         return trade["closed_at"] is not None and trade["reservation"]["state"] == "settled"
 
     await until(settled, what="the trade to settle")
+
+
+async def test_c6_request_that_comes_behind_its_deadline_is_refused_and_nothing_is_sent(api: Api) -> None:
+    sent = len(api.broker.sent)
+    late = {"X-Deadline": (datetime.now(UTC) - timedelta(milliseconds=1)).isoformat()}
+    body = order(f"late-{uuid4().hex}")
+
+    answer = await api.call("trader", "POST", "/api/trading/execute", json=body, headers=late)
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["retry"]) == (409, "deadline_passed", "safe")
+    assert len(api.broker.sent) == sent
+    in_time = {"X-Deadline": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
+    answer = await api.call("trader", "POST", "/api/trading/execute", json=body, headers=in_time)
+    assert answer.status_code == 201, answer.json()
+    unclear = {"X-Deadline": "soon"}
+    answer = await api.call("trader", "POST", "/api/trading/execute", json=body, headers=unclear)
+    assert answer.status_code == 422

@@ -1,7 +1,12 @@
 """Passwords: what a new one must be, and what a change of one ends."""
 
+import subprocess
+import sys
+from textwrap import dedent
+
 import pytest
 
+from stack.state import CHECKOUT
 from tests.api.conftest import Api
 from tests.api.people import add_person, enter, fresh_address, signed_in
 
@@ -77,3 +82,27 @@ async def test_a20_long_password_with_spaces_and_unicode_is_kept_as_it_is(api: A
             login = {"username": person.username, "password": given}
             statuses[given] = (await http.post("/api/auth/login", json=login)).status_code
     assert statuses == {password: 200, password.strip() + "x": 401, password.upper(): 401}
+
+
+def test_a21_parallel_logins_take_no_more_memory_than_two_at_once() -> None:
+    """In a process of its own, whose peak is its own: 64 MiB for each that is checked, two at a time."""
+    program = """
+        import asyncio, resource
+        from api.passwords import Passwords
+
+        async def main():
+            passwords = Passwords()
+            known = passwords.hash("the right one, which nobody says")
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            said = await asyncio.gather(*(passwords.matches("a wrong one", known) for _ in range(12)))
+            passwords.close()
+            assert not any(said)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+        asyncio.run(main())
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", dedent(program)], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    # The peak already holds the one that was hashed before.
+    assert int(told.stdout) < (64 + 32) * 1024

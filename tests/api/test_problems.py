@@ -49,14 +49,14 @@ def check_problem(answer: httpx.Response, *, status: int, code: str) -> None:
         ("viewer", "POST", f"/api/trading/trades/{id_of('missing')}/cancel", 403, "role_forbidden"),
     ],
 )
-async def test_wrong_request_is_a_problem(
+async def test_c2_wrong_request_is_a_problem(
     api: Api, name: str | None, method: str, path: str, status: int, code: str
 ) -> None:
     body = {"json": order("x")} if method == "POST" and "execute" in path else {}
     check_problem(await api.call(name, method, path, **body), status=status, code=code)
 
 
-async def test_body_above_the_limit_is_413_however_it_comes(api: Api) -> None:
+async def test_c5_body_above_the_limit_is_413_however_it_comes(api: Api) -> None:
     async def in_parts():
         for _ in range(BODY_BYTES_MAX // 1024 + 1):
             yield b"x" * 1024

@@ -160,7 +160,7 @@ def test_forged_token_is_refused(forge: Callable[[datetime], str]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in FORGED if name != "letters beyond ASCII"])
-async def test_forged_token_is_401_at_the_api(api: Api, name: str) -> None:
+async def test_a1_to_a12_forged_token_is_401_at_the_api(api: Api, name: str) -> None:
     token = FORGED[name](datetime.now(UTC))
     answer = await api.http.get("/api/auth/profile", headers={"Authorization": f"Bearer {token}"})
 

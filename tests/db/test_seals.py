@@ -43,7 +43,7 @@ async def test_a_transaction_of_many_rows_is_never_parted(database: Database) ->
     assert await check(database) is None
 
 
-async def test_a_transaction_that_commits_late_is_sealed_once_and_in_its_order(database: Database) -> None:
+async def test_p5_transaction_that_commits_late_is_sealed_once_and_in_its_order(database: Database) -> None:
     """Line P5: the seal waits for the oldest that still runs, so nothing commits behind it."""
     await seal(database)
     engine = database.engine("api")
@@ -161,7 +161,7 @@ async def run(database: Database, role: str, statement: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["api", "pipeline", "broker", "sealer"])
-async def test_no_role_of_a_service_changes_the_record_or_forges_a_row(database: Database, role: str) -> None:
+async def test_p1_no_role_of_a_service_changes_the_record_or_forges_a_row(database: Database, role: str) -> None:
     """Line P1: the statements of which each must fail, tried by each role that a process runs as."""
     await write(database, "one")
     await seal(database)

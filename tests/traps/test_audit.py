@@ -96,7 +96,7 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("how", TAMPERINGS)
-async def test_a_change_by_an_owner_of_the_tables_is_named_in_the_database_and_in_its_export(
+async def test_p3_trap_30_change_by_an_owner_of_the_tables_is_named_in_the_database_and_in_its_export(
     database: Database, how: str
 ) -> None:
     bad = await sealed_rows(database)
@@ -154,7 +154,9 @@ async def test_a_change_of_an_exported_file_is_named(database: Database, change:
     assert (first.kind, first.seq) == (kind, bad)
 
 
-async def test_a_tail_that_was_cut_is_named_by_the_anchor_and_without_one_by_nothing(database: Database) -> None:
+async def test_p3_trap_30_tail_that_was_cut_is_named_by_the_anchor_and_without_one_by_nothing(
+    database: Database,
+) -> None:
     await sealed_rows(database)
     anchors = await anchor(database)
     await tamper(

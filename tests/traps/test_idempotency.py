@@ -54,7 +54,9 @@ async def processes(api: Api) -> AsyncIterator[Processes]:
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
-async def test_same_key_other_body_is_refused_without_effect(processes: Processes, other: dict[str, str]) -> None:
+async def test_c3_trap_16_same_key_other_body_is_refused_without_effect(
+    processes: Processes, other: dict[str, str]
+) -> None:
     """Trap 16, the first half."""
     body = order(uuid4().hex)
     first = await processes.post(EXECUTE, body)
@@ -68,7 +70,7 @@ async def test_same_key_other_body_is_refused_without_effect(processes: Processe
     assert await processes.effects() == done
 
 
-async def test_same_key_fifty_at_once_is_one_trade(processes: Processes) -> None:
+async def test_c3_trap_16_same_key_fifty_at_once_is_one_trade(processes: Processes) -> None:
     """Trap 16, the second half."""
     sent, body = len(processes.api.broker.sent), order(uuid4().hex, wait_ms=20_000)
     answers = await asyncio.gather(
@@ -92,7 +94,7 @@ async def test_same_key_fifty_at_once_with_two_bodies_is_one_trade_of_one_of_the
     assert len(processes.api.broker.sent) == sent + 1
 
 
-async def test_repeated_call_that_answers_conflict_has_not_moved_money(processes: Processes) -> None:
+async def test_trap_17_repeated_call_that_answers_conflict_has_not_moved_money(processes: Processes) -> None:
     """Trap 17: each way into a conflict, again and again, leaves every row of the books as it was."""
     api, key = processes.api, uuid4().hex
     opened = (await processes.post(EXECUTE, order(key, volume="0.30"))).json()
