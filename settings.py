@@ -141,6 +141,7 @@ class ApiSettings:
     port: int
     tls_files: tuple[Path, Path] | None
     cors_origins: tuple[str, ...]
+    trusted_proxies: str | None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -175,6 +176,7 @@ class ApiSettings:
             port=read.integer("API_PORT", 8002, least=1, most=65535),
             tls_files=read.tls_files("API_TLS"),
             cors_origins=read.origins("CORS_ORIGINS"),
+            trusted_proxies=read.optional("FORWARDED_ALLOW_IPS"),
         )
 
 

@@ -27,6 +27,9 @@ def main() -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        # What somebody says of where they come from counts from a named proxy alone, not from this machine either.
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies or "",
         ssl_certfile=None if settings.tls_files is None else settings.tls_files[0],
         ssl_keyfile=None if settings.tls_files is None else settings.tls_files[1],
     )

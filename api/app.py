@@ -60,7 +60,14 @@ def create_app(settings: ApiSettings) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Traceparent", "X-Request-Id"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "Traceparent",
+                "X-Deadline",
+                "X-Request-Id",
+            ],
             expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"],
         )
     app.add_middleware(RequestEdge)

@@ -59,6 +59,9 @@ async def principal(
         raise Problem(409, "deadline_passed", f"it was to be taken before {deadline:%Y-%m-%dT%H:%M:%SZ}")
     if signed is not None and credentials is not None:
         raise unauthorised("credentials_ambiguous", "send an access token or sign with an API key, not both")
+    if signed is not None and deadline is not None:
+        # It decides whether the request acts, and no signature covers it.
+        raise Problem(400, "deadline_unsigned", "a signed request ends with its window; leave X-Deadline out")
     if signed is not None:
         who = await signer(request, connected, right)
         caller_name = f"key:{who.key_id}"
@@ -67,7 +70,7 @@ async def principal(
         who = _bearer_of(connected, credentials, right)
         caller_name = f"user:{who.user_id}"
     # Behind the proof of who calls: nobody can use up what is another's.
-    await hold_to_rate(request, connected.rates, bucket_of(right), caller_name)
+    await hold_to_rate(request, connected.rates, bucket_of(right), caller_name, refuses=right is not Right.STOP)
     return who
 
 

@@ -94,13 +94,18 @@ def bucket_of(right: Right) -> Bucket:
     return Bucket.READS if right in _READING else Bucket.OTHERS
 
 
-async def hold_to_rate(request: Request, rates: Rates, bucket: Bucket, caller: str) -> None:
-    """Count the request, note where the caller stands for its answer, and raise the problem of one too many."""
+async def hold_to_rate(
+    request: Request, rates: Rates, bucket: Bucket, caller: str, *, refuses: bool = True
+) -> None:
+    """Count the request, note where the caller stands for its answer, and raise the problem of one too many.
+
+    A stop is counted, and never one too many.
+    """
     standing = await rates.take(bucket, caller)
     if standing is None:
         return
     request.state.headers = standing.headers
-    if standing.exceeded:
+    if standing.exceeded and refuses:
         allowed, wait = standing.limit, max(1, standing.left_seconds)
         raise Problem(
             429,

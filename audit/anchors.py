@@ -8,9 +8,11 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 
@@ -23,11 +25,11 @@ _WITHIN_SECONDS = 5.0
 
 
 class AnchorForged(Exception):
-    """A line that is no anchor of ours; `line` counts from the first that was read."""
+    """A line that is no anchor of ours; `key` is a number of its own for what it says."""
 
-    def __init__(self, message: str, *, line: int) -> None:
+    def __init__(self, message: str, *, line: str) -> None:
         super().__init__(message)
-        self.line = line
+        self.key = int.from_bytes(sha256(line.encode()).digest()[:7])
 
 
 class AnchorRefused(Exception):
@@ -98,40 +100,50 @@ def make_anchor(sealed: Sealed, signer: Signer, *, now: datetime) -> str:
     return json.dumps(signer.sign(document), separators=(",", ":"))
 
 
-def read_anchors(lines: Iterable[str], *, trusted: str | None) -> dict[int, Anchor]:
-    """The anchors by their seals; raises AnchorForged for a line that `trusted` did not sign.
+@dataclass(frozen=True)
+class Anchors:
+    """Those that were signed by a key that is trusted, by their seals, and what else was found among them."""
 
-    A line that was cut off while it was written is no JSON, and says nothing.
-    """
-    found: dict[int, Anchor] = {}
-    for number, line in enumerate(lines, start=1):
+    good: dict[int, Anchor]
+    bad: list[AnchorForged]
+
+
+def read_anchors(lines: Iterable[str], *, trusted: str | None) -> Anchors:
+    """What the lines say. A line that was cut off while it was written is no JSON, and says nothing."""
+    found = Anchors({}, [])
+    for line in lines:
         try:
             document = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         try:
-            check_signature(document, trusted=trusted)
-            anchor = Anchor(
-                seal_number=document["seal"],
-                last_seq=document["last_seq"],
-                digest=bytes.fromhex(document["digest"]),
-                at=datetime.fromisoformat(document["at"]),
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise AnchorForged(f"line {number} is no anchor", line=number) from error
+            anchor = _anchor(document, trusted=trusted)
+            known = found.good.setdefault(anchor.seal_number, anchor)
+            if known.digest != anchor.digest:
+                told = f"an anchor says otherwise of seal {anchor.seal_number} than one before it"
+                found.bad.append(AnchorForged(told, line=line))
         except SignatureWrong as error:
-            raise AnchorForged(f"the anchor of line {number}: {error}", line=number) from error
-        known = found.setdefault(anchor.seal_number, anchor)
-        if known.digest != anchor.digest:
-            told = f"line {number} says otherwise of seal {anchor.seal_number} than a line before it"
-            raise AnchorForged(told, line=number)
+            found.bad.append(AnchorForged(f"an anchor is none of ours: {error}", line=line))
     return found
 
 
-def anchors_of(path: Path, *, trusted: str | None, newest: int | None = None) -> dict[int, Anchor]:
-    """The anchors of a file, or its `newest` ones; none while it does not exist. Raises AnchorForged, OSError."""
+def _anchor(document: Any, *, trusted: str | None) -> Anchor:
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
+        check_signature(document, trusted=trusted)
+        return Anchor(
+            seal_number=document["seal"],
+            last_seq=document["last_seq"],
+            digest=bytes.fromhex(document["digest"]),
+            at=datetime.fromisoformat(document["at"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SignatureWrong("it has not the form of one") from error
+
+
+def anchors_of(path: Path, *, trusted: str | None, newest: int | None = None) -> Anchors:
+    """The anchors of a file, or its `newest` ones; none while it does not exist. Raises OSError."""
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
             return read_anchors(deque(lines, maxlen=newest), trusted=trusted)
     except FileNotFoundError:
-        return {}
+        return Anchors({}, [])

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from audit.anchors import AnchorForged, read_anchors
+from audit.anchors import read_anchors
 from audit.signing import SignatureWrong, Signer, check_signature
 from db.jsons import loads, plain
 from db.sealed_rows import leaves_of
@@ -156,16 +156,18 @@ def check_flight(record: Mapping[str, Any], *, trusted: str | None) -> Proven:
             if proof["seal"] is not None and not _stands(proof, seals):
                 raise FlightBroken(f"audit row {number} of the record is not under the seal that it names")
         anchor = read_anchors([] if audit["anchor"] is None else [audit["anchor"]], trusted=trusted)
-        for each in anchor.values():
+        if anchor.bad:
+            raise FlightBroken(str(anchor.bad[0]))
+        for each in anchor.good.values():
             if each.seal_number not in seals or seals[each.seal_number][1] != each.digest:
                 raise FlightBroken("the anchor is not of the record's seals")
         return Proven(
             trade_id=record["trade"]["id"],
             rows=len(audit["rows"]),
             sealed=sum(proof["seal"] is not None for proof in audit["rows"]),
-            anchored_at=next((each.at for each in anchor.values()), None),
+            anchored_at=next((each.at for each in anchor.good.values()), None),
         )
-    except (SignatureWrong, AnchorForged) as error:
+    except SignatureWrong as error:
         raise FlightBroken(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FlightBroken(f"it is no flight record of format 1: {type(error).__name__} {error}") from error

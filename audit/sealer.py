@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from audit.anchors import (
-    AnchorForged,
     AnchorRefused,
+    Anchors,
     FilePlace,
     Place,
     WebhookPlace,
@@ -25,7 +25,6 @@ from db.engine import make_engine
 from db.journal import raise_alert
 from db.seals import TransactionsWentBack, newest_seal, seal_next
 from domain.audit import Fault, FaultKind
-from domain.audit_check import Anchor
 from settings import SealerSettings
 
 ROWS_PER_SEAL = 5_000
@@ -50,7 +49,9 @@ async def run_sealer(settings: SealerSettings, stopping: asyncio.Event, *, now: 
         signer=signer,
         places=places,
         read_anchors=lambda: (
-            {} if path is None else anchors_of(path, trusted=signer.public_key, newest=ANCHORS_PER_ROUND)
+            Anchors({}, [])
+            if path is None
+            else anchors_of(path, trusted=signer.public_key, newest=ANCHORS_PER_ROUND)
         ),
         pace=SealerPace(
             anchor=settings.anchor_interval.total_seconds(), check=settings.check_interval.total_seconds()
@@ -81,7 +82,7 @@ class Sealer:
         *,
         signer: Signer,
         places: Sequence[Place],
-        read_anchors: Callable[[], Mapping[int, Anchor]],
+        read_anchors: Callable[[], Anchors],
         pace: SealerPace,
         now: Callable[[], datetime],
     ) -> None:
@@ -135,8 +136,14 @@ class Sealer:
         """Go over the next part of the chain; what is not as it was sealed is noted, and stops trading."""
         try:
             faults = await self._rounds.step()
-        except AnchorForged as error:
-            faults = [Fault(kind=FaultKind.ANCHOR_FORGED, message=f"the anchors: {error}", seal_number=error.line)]
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception as error:
+            # Not knowing is no reason to go on, and none to stop sealing either.
+            log.exception("the audit record could not be checked")
+            told = f"the record could not be checked: {type(error).__name__}: {error}"
+            faults = [Fault(kind=FaultKind.CHECK_FAILED, message=told, seal_number=0)]
+            self._rounds.begin_anew()
         for fault in faults:
             async with self._engine.begin() as connection:
                 if await audit_faults.note(connection, fault):

@@ -40,7 +40,7 @@ class NotedFault:
 async def note(connection: AsyncConnection, fault: Fault) -> bool:
     """Note a fault and raise its alert; False if it was noted before."""
     # Behind a cut the chain grows again, and the same cut is found at another row each time.
-    seq = 0 if fault.kind is FaultKind.TAIL_CUT else fault.seq or 0
+    seq = 0 if fault.kind is FaultKind.TAIL_CUT else fault.seq or fault.audit_id or 0
     place = {"kind": fault.kind, "seal_number": fault.seal_number, "seq": seq}
     noted = await connection.scalar(_NOTE, {**place, "message": fault.message})
     if noted is None:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+LATE_AFTER = timedelta(seconds=60)
+
 _NOTE_ANCHOR = text("""
     INSERT INTO audit_anchors (seal_number, line, places) VALUES (:seal_number, :line, CAST(:places AS text[]))
 """)
@@ -41,6 +43,11 @@ class AuditStanding:
     anchored_at: datetime | None
     places: Sequence[str]
     faults: int
+
+    @property
+    def late(self) -> bool:
+        """Whether rows wait longer than a transaction may take: nobody seals, or somebody holds it up."""
+        return self.unsealed_for is not None and self.unsealed_for > LATE_AFTER
 
 
 async def note_anchor(connection: AsyncConnection, seal_number: int, *, line: str, places: Sequence[str]) -> None:

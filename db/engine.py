@@ -27,6 +27,8 @@ def make_engine(database_url: str, *, application: str, pool_size: int = 10) -> 
                 "lock_timeout": "5s",
                 "idle_in_transaction_session_timeout": "30s",
                 "timezone": "UTC",
+                # Nobody who may alter the database or a role puts other tables in place of ours.
+                "search_path": "public",
                 "jit": "off",
             },
         },

@@ -1,5 +1,6 @@
 """Whether the database may be trusted with the books: what is committed stays, and no service owns its tables."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import make_engine
 
@@ -15,7 +17,7 @@ _STANDING = text("""
            current_setting('synchronous_commit') AS synchronous_commit, current_user AS role,
            (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
            EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public'
-                   AND pg_has_role(current_user, tableowner, 'USAGE')) AS owner
+                   AND pg_has_role(current_user, tableowner, 'MEMBER')) AS owner
 """)
 
 # With any of these off, a crash loses what was answered as done; `local` and above wait for this server's disk.
@@ -25,6 +27,8 @@ _DURABLE = {
     "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),
 }
 
+_PAUSE_SECONDS = 0.5
+
 log = logging.getLogger(__name__)
 
 
@@ -32,23 +36,37 @@ class UnsafeDatabase(Exception):
     """The books may not be kept there; the message is one line that says what to change."""
 
 
-async def check_safety(database_url: str, *, durable: bool) -> None:
+async def check_safety(database_url: str, *, durable: bool, patience_seconds: float = 30.0) -> None:
     """Raise UnsafeDatabase where the role may do more than a service, or a `durable` server may lose commits.
 
-    A server that cannot be reached yet keeps nothing from starting: nothing can be written to it either.
+    A server that starts at the same time is waited for; one that stays away is as little to be trusted.
     """
     engine = make_engine(database_url, application="start", pool_size=1)
+    tries, standing = 1 + int(patience_seconds / _PAUSE_SECONDS), None
     try:
-        async with engine.connect() as connection:
-            standing = dict((await connection.execute(_STANDING)).mappings().one())
-    except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
-        log.warning("whether the database is safe could not be asked: %s", str(error).partition("\n")[0])
-        return
+        for left in reversed(range(tries)):
+            standing = await _ask(engine, last=left == 0)
+            if standing is not None:
+                break
+            await asyncio.sleep(_PAUSE_SECONDS)
     finally:
         await engine.dispose()
+    assert standing is not None, "the last try raises"
     complaint = _of_role(standing) or (_of_server(standing) if durable else None)
     if complaint is not None:
         raise UnsafeDatabase(complaint)
+
+
+async def _ask(engine: AsyncEngine, *, last: bool) -> dict[str, Any] | None:
+    try:
+        async with engine.connect() as connection:
+            return dict((await connection.execute(_STANDING)).mappings().one())
+    except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
+        told = str(error).partition("\n")[0] or type(error).__name__
+        if last:
+            raise UnsafeDatabase(f"the database cannot be reached: {told}") from error
+        log.warning("the database cannot be reached yet: %s", told)
+        return None
 
 
 def _of_role(standing: Mapping[str, Any]) -> str | None:

@@ -7,8 +7,11 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.seals import ROW_TEXT, sealed_of
-from domain.audit import Seal, leaf
+from domain.audit import Fault, FaultKind, Seal, leaf
 from domain.audit_check import SealedBatch, SealedRow
+
+# Below every transaction, so that nothing hides before the first seal.
+LOWEST = -(2**63)
 
 # So many rows are held in memory at once, about 20 MB of them; one seal's are never parted.
 ROWS_AT_ONCE = 20_000
@@ -32,15 +35,20 @@ _TEXTS = text(f"""
     WHERE c.seq BETWEEN :first AND :last ORDER BY c.seq
 """)  # noqa: S608 - a constant
 
+_FORGED = text("""
+    SELECT id, xact FROM audit_log
+    WHERE xact >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint ORDER BY xact, id LIMIT 1
+""")
+
 _STRANGER = text("""
     SELECT id, xact FROM audit_log a
     WHERE xact >= :since AND xact < :horizon AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.audit_id = a.id)
-    ORDER BY xact, id LIMIT 1
+    ORDER BY xact, id LIMIT 100
 """)
 
 
 async def read_sealed(
-    connection: AsyncConnection, *, after: int = 0, since: int = 0
+    connection: AsyncConnection, *, after: int = 0, since: int = LOWEST
 ) -> AsyncIterator[SealedBatch]:
     """The seals behind number `after`, whose horizon is `since`, in order, with what stands at their rows now."""
     while True:
@@ -51,20 +59,31 @@ async def read_sealed(
         place = {"first": seals[0].seal.first_seq, "last": seals[-1].seal.last_seq}
         rows = [_row(row) for row in await connection.execute(_ROWS, place)]
         whole = {"since": since, "horizon": seals[-1].seal.horizon}
-        stranger = (await connection.execute(_STRANGER, whole)).one_or_none()
+        strangers = (await connection.execute(_STRANGER, whole)).all()
         taken = 0
         for sealed in seals:
             begin = taken
             while taken < len(rows) and rows[taken].seq <= sealed.seal.last_seq:
                 taken += 1
-            among = stranger is not None and since <= stranger.xact < sealed.seal.horizon
+            among = [each.id for each in strangers if since <= each.xact < sealed.seal.horizon]
             yield SealedBatch(
                 seal=sealed.seal,
                 digest=sealed.digest,
                 rows=rows[begin:taken],
-                stranger=stranger.id if stranger is not None and among else None,
+                strangers=among,
             )
             after, since = sealed.seal.number, sealed.seal.horizon
+
+
+async def read_forged(connection: AsyncConnection) -> Fault | None:
+    """A row of a transaction that has not begun yet, which no seal would ever reach."""
+    row = (await connection.execute(_FORGED)).one_or_none()
+    if row is None:
+        return None
+    message = (
+        f"the row with id {row.id} says that it was written by transaction {row.xact}, which is still to come"
+    )
+    return Fault(kind=FaultKind.ROW_INSERTED, message=message, seal_number=0, audit_id=row.id)
 
 
 async def leaves_of(connection: AsyncConnection, seal: Seal) -> list[bytes]:

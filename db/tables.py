@@ -868,6 +868,7 @@ audit_log = Table(
     Column("process", Text, server_default=text("current_setting('application_name')")),
     Column("role", Text, server_default=text("SESSION_USER")),
     Column("version", Text, server_default=text("current_setting('nexus.version', true)")),
+    CheckConstraint("xact > 0", name="xact"),
 )
 Index("ix_audit_log_subject", audit_log.c.subject, audit_log.c.id)
 Index("ix_audit_log_xact", audit_log.c.xact, audit_log.c.id)

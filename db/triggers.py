@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import audit_faults
 from db.accounts import Account
+from db.audit_standing import read_audit_standing
+from db.journal import raise_alert
 from db.loss_watch import losses_reached
 from db.stops import latch
 from domain.controls import ControlScope
@@ -153,7 +155,18 @@ async def _slippage(connection: AsyncConnection, account: Account, *, now: datet
 
 async def _audit(connection: AsyncConnection) -> list[Tripped]:
     """What cannot be proven any more is no ground to trade on, for any account."""
-    faults = await audit_faults.list_standing(connection)
+    standing = await read_audit_standing(connection)
+    if standing.late:
+        await raise_alert(
+            connection,
+            "audit_unsealed",
+            key=f"audit_unsealed:{standing.sealed_seq}",
+            severity="critical",
+            summary="audit rows have waited for their seal for more than a minute; look after the sealer",
+            account_id=None,
+            trade_id=None,
+        )
+    faults = await audit_faults.list_standing(connection) if standing.faults else []
     if not faults:
         return []
     reason = f"the audit record is not as it was sealed: {faults[0].message}"

@@ -47,6 +47,7 @@ class FaultKind(StrEnum):
     SEAL_MISSING = "seal_missing"
     TAIL_CUT = "tail_cut"
     ANCHOR_FORGED = "anchor_forged"
+    CHECK_FAILED = "check_failed"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,12 @@ class SealedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SealedBatch:
-    """A seal, its digest, and its rows; `stranger` is the id of a row that has no place among them."""
+    """A seal, its digest, and its rows; `strangers` are the ids of rows that have no place among them."""
 
     seal: Seal
     digest: bytes
     rows: Sequence[SealedRow]
-    stranger: int | None = None
+    strangers: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ class ChainCheck:
         self.digest = digest
         self._anchors = anchors or {}
         self._order = (0, 0)
+        self._horizon = 0
+        self._diverged = False
 
     def check(self, batch: SealedBatch) -> Fault | None:
         """Go on with the next seal and its rows; the first fault, if it has one."""
@@ -69,6 +71,7 @@ class ChainCheck:
         """Go on behind a batch with a fault, taking its seal as it stands, to see what else there is."""
         seal = batch.seal
         self.number, self.seq, self.head, self.digest = seal.number, seal.last_seq, seal.head, batch.digest
+        self._horizon = seal.horizon
         self._order = max((row.order for row in batch.rows), default=self._order)
 
     def end(self) -> Fault | None:
@@ -85,8 +88,17 @@ class ChainCheck:
             seq=self.seq + 1,
         )
 
+    def _leaves_anchor(self, seal: Seal, digest: bytes) -> bool:
+        """Whether the chain leaves the anchored one here; where it has left it before, that was told."""
+        anchor = self._anchors.get(seal.number)
+        if anchor is None:
+            return False
+        left, self._diverged = self._diverged, anchor.digest != digest
+        return self._diverged and not left
+
     def _place(self, seal: Seal) -> Fault | None:
-        if seal.number == self.number + 1 and seal.first_seq == self.seq + 1 and seal.last_seq >= seal.first_seq:
+        follows = seal.number == self.number + 1 and seal.first_seq == self.seq + 1
+        if follows and seal.last_seq >= seal.first_seq and self._horizon < seal.horizon < 2**63:
             return None
         return Fault(
             kind=FaultKind.SEAL_MISSING,
@@ -122,9 +134,7 @@ class ChainCheck:
             told = f"rows {seal.first_seq} to {seal.last_seq} do not come to what seal {seal.number} says"
         elif seal.digest(self.digest) != digest:
             told = f"seal {seal.number} of rows {seal.first_seq} to {seal.last_seq} is not what was sealed"
-        elif (anchor := self._anchors.get(seal.number)) and anchor.digest != digest:
-            # Those behind it are of the same lost chain, and would say it again.
-            self._anchors = {}
+        elif self._leaves_anchor(seal, digest):
             told = (
                 f"seal {seal.number} is not the one that was anchored; between the anchor before it and row "
                 f"{seal.last_seq} the chain was made anew"
@@ -162,14 +172,16 @@ def _unlike(seal: Seal, row: SealedRow, rows: Sequence[SealedRow], hash_before: 
 
 
 def _inserted(batch: SealedBatch) -> Fault | None:
-    if batch.stranger is None:
+    if not batch.strangers:
         return None
+    first, others = batch.strangers[0], len(batch.strangers) - 1
+    more = f" (and {others} more)" if others else ""
     return Fault(
         kind=FaultKind.ROW_INSERTED,
-        message=f"the row with id {batch.stranger} was put in after seal {batch.seal.number} was made, among the "
+        message=f"the row with id {first}{more} was put in after seal {batch.seal.number} was made, among the "
         f"rows {batch.seal.first_seq} to {batch.seal.last_seq}",
         seal_number=batch.seal.number,
-        audit_id=batch.stranger,
+        audit_id=first,
     )
 
 

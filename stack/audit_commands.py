@@ -12,12 +12,12 @@ import typer
 from rich.text import Text
 from sqlalchemy import text
 
-from audit.anchors import AnchorForged, anchors_of, read_anchors
-from audit.checks import check_all
+from audit.anchors import Anchors, anchors_of, read_anchors
+from audit.checks import check_all, faults_of
 from audit.export import Export, ExportBroken, write_export
 from db import audit_faults
 from db.audit_standing import AuditStanding, read_audit_standing
-from db.sealed_rows import read_sealed
+from db.sealed_rows import read_forged, read_sealed
 from domain.audit import Fault
 from domain.audit_check import Anchor, ChainCheck
 from settings import Environment
@@ -45,6 +45,7 @@ class _Checked:
     last_seq: int
     anchor: Anchor | None
     told: str
+    late: bool = False
 
 
 @app.command()
@@ -61,16 +62,14 @@ def verify(
     if anchors is not None and not anchors.exists():
         raise StackError(f"there is no {anchors}")
     try:
-        known = {} if path is None else anchors_of(path, trusted=trusted)
+        known = Anchors({}, []) if path is None else anchors_of(path, trusted=trusted)
         checked = asyncio.run(
             _check_file(file, known, trusted) if file is not None else _check_books(state, known)
         )
-    except AnchorForged as error:
-        raise StackError(f"the anchors: {error}") from error
     except (ExportBroken, KeyError) as error:
         raise StackError(f"{file}: {error}") from error
     _show(checked)
-    if checked.faults:
+    if checked.faults or checked.late:
         raise typer.Exit(1)
 
 
@@ -138,7 +137,7 @@ def status(state_dir: StateDirOption = None) -> None:
     for fault in faults:
         line = f"fault {fault.id}, found {fault.found_at:%Y-%m-%d %H:%M:%S} UTC: {fault.message}"
         console.print(Text(line, style="bold red"), soft_wrap=True)
-    if faults:
+    if faults or standing.late:
         raise typer.Exit(1)
 
 
@@ -164,27 +163,31 @@ def accept(
 _SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-async def _check_books(state: StateFolder, anchors: Mapping[int, Anchor]) -> _Checked:
+async def _check_books(state: StateFolder, anchors: Anchors) -> _Checked:
     async with books(state) as connection:
         await connection.execute(_SNAPSHOT)
         standing = await read_audit_standing(connection)
-        check = ChainCheck(anchors=anchors)
-        faults = await check_all(read_sealed(connection), check)
+        check = ChainCheck(anchors=anchors.good)
+        faults = [*await check_all(read_sealed(connection), check), *faults_of(anchors)]
+        forged = await read_forged(connection)
+        if forged is not None:
+            faults.append(forged)
     waiting = standing.unsealed_for
     told = "every row is sealed" if waiting is None else f"the newest rows wait {waiting.total_seconds():.1f} s"
-    return _Checked(faults=faults, last_seq=check.seq, anchor=_newest(anchors), told=told)
+    return _Checked(faults=faults, last_seq=check.seq, anchor=_newest(anchors.good), told=told, late=standing.late)
 
 
-async def _check_file(file: Path, anchors: Mapping[int, Anchor], trusted: str | None) -> _Checked:
+async def _check_file(file: Path, anchors: Anchors, trusted: str | None) -> _Checked:
     try:
         lines = file.open(encoding="utf-8", newline="\n")
     except OSError as error:
         raise StackError(f"{file}: {error.strerror}") from error
     with lines:
         exported = Export(lines)
-        known = {**read_anchors(exported.anchor_lines, trusted=trusted), **anchors}
+        within = read_anchors(exported.anchor_lines, trusted=trusted)
+        known = {**within.good, **anchors.good}
         check = exported.check(known)
-        faults = await check_all(exported.batches(), check)
+        faults = [*await check_all(exported.batches(), check), *faults_of(within), *faults_of(anchors)]
     told = f"as exported at {exported.exported_at:%Y-%m-%d %H:%M:%S} UTC"
     if exported.after_seq:
         told += f", from row {exported.after_seq + 1} on"

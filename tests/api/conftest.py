@@ -183,6 +183,7 @@ async def open_api(migrated_template: str, client: Client) -> AsyncIterator[Api]
             port=8002,
             tls_files=None,
             cors_origins=(),
+            trusted_proxies=None,
         )
         async with _pipeline(client, database, broker, shown), opened(settings) as app, client_of(app) as http:
             yield Api(

@@ -270,3 +270,8 @@ async def test_header_of_another_form_is_named(api: Api, bot: Program, header: s
     assert code(answer) == (401, "signature_malformed")
     assert header in answer.json()["detail"]
     assert answer.headers["WWW-Authenticate"] == "Nexus-HMAC-SHA256"
+
+
+async def test_deadline_that_no_signature_covers_is_refused(api: Api, bot: Program) -> None:
+    soon = {"X-Deadline": "2099-01-01T00:00:00Z"}
+    assert code(await bot.call(api.http, "GET", PROFILE, **soon)) == (400, "deadline_unsigned")

@@ -5,17 +5,15 @@ import random
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process, create_subprocess_exec
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from audit.anchors import FilePlace, anchors_of
+from audit.anchors import Anchors, FilePlace, anchors_of
 from audit.sealer import Sealer, SealerPace
 from audit.signing import Signer
-from domain.audit_check import Anchor
 from stack.scratch import Database
 from stack.state import CHECKOUT
 from tests.db.auditing import check, sealed_subjects, tamper, write
@@ -26,7 +24,7 @@ SIGNER = Signer(KEY.encode())
 
 
 def make_sealer(database: Database, path: Path) -> Sealer:
-    def read() -> Mapping[int, Anchor]:
+    def read() -> Anchors:
         return anchors_of(path, trusted=SIGNER.public_key)
 
     return Sealer(
@@ -58,14 +56,14 @@ async def test_what_is_written_is_sealed_and_anchored_while_it_runs_and_before_i
     await write(database, "one")
 
     async def anchored() -> bool:
-        return bool(anchors_of(path, trusted=SIGNER.public_key)) and await unsealed(database) == 0
+        return bool(anchors_of(path, trusted=SIGNER.public_key).good) and await unsealed(database) == 0
 
     await until(anchored, what="the row to be sealed and anchored")
     await write(database, "two")
     stopping.set()
     await running
     assert await unsealed(database) == 0
-    anchors = anchors_of(path, trusted=SIGNER.public_key)
+    anchors = anchors_of(path, trusted=SIGNER.public_key).good
     assert anchors[max(anchors)].last_seq == len(await sealed_subjects(database))
     assert await check(database, anchors=anchors) is None
 
@@ -134,6 +132,32 @@ async def test_anchors_that_somebody_else_wrote_are_a_fault(database: Database, 
     path.write_text(path.read_text().replace('"last_seq":', '"last_seq":1'))
     await sealer.check()
     assert await faults(database) == ["anchor_forged"]
+    await tamper(database, "UPDATE audit_log SET actor = 'x' WHERE subject = 'thing:a'")
+    await sealer.check()
+    assert await faults(database) == ["anchor_forged", "row_altered"]
+
+
+async def test_rows_that_no_seal_would_reach_are_found_at_both_ends(database: Database, tmp_path: Path) -> None:
+    sealer = make_sealer(database, tmp_path / "anchors")
+    await write(database, "a")
+    await sealer.seal()
+    forged = "INSERT INTO audit_log (xact, actor, action, subject, detail) VALUES ({}, 'x', 'x', 'x', '{{}}')"
+    dropped = "ALTER TABLE audit_log DROP CONSTRAINT ck_audit_log_xact"
+    await tamper(database, dropped, forged.format(-5), forged.format(4_000_000_000_000))
+    await sealer.check()
+    assert await faults(database) == ["row_inserted", "row_inserted"]
+
+
+async def test_a_seal_that_cannot_even_be_computed_is_a_fault_and_the_sealer_goes_on(
+    database: Database, tmp_path: Path
+) -> None:
+    sealer = make_sealer(database, tmp_path / "anchors")
+    for name in ("a", "b"):
+        await write(database, name)
+        await sealer.seal()
+    await tamper(database, "UPDATE audit_seals SET horizon = -1 WHERE number = 2")
+    await sealer.check()
+    assert await faults(database) == ["seal_missing"]
 
 
 async def test_a_place_that_takes_no_anchor_is_alerted_once_a_day_and_tried_again(
@@ -151,7 +175,7 @@ async def test_a_place_that_takes_no_anchor_is_alerted_once_a_day_and_tried_agai
         assert await connection.scalar(asked) == 1
     path.rmdir()
     await sealer.anchor()
-    assert len(anchors_of(path, trusted=SIGNER.public_key)) == 1
+    assert len(anchors_of(path, trusted=SIGNER.public_key).good) == 1
 
 
 async def start(database: Database, path: Path) -> Process:
@@ -199,7 +223,7 @@ async def test_p4_sealer_that_is_killed_at_any_moment_leaves_no_gap_and_no_doubl
     assert await unsealed(database) == 0
     subjects = await sealed_subjects(database)
     assert len(subjects) == len(set(subjects))
-    assert await check(database, anchors=anchors_of(path, trusted=SIGNER.public_key)) is None
+    assert await check(database, anchors=anchors_of(path, trusted=SIGNER.public_key).good) is None
 
 
 async def test_a_sealer_with_no_place_outside_of_the_database_does_not_start(database: Database) -> None:

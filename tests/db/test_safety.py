@@ -30,8 +30,10 @@ async def test_p2_owner_and_superuser_are_refused_by_name(database: Database) ->
         await check_safety(superuser, durable=False)
 
 
-async def test_a_server_that_is_away_keeps_nothing_from_starting() -> None:
-    await check_safety(f"postgresql+asyncpg://nobody:x@127.0.0.1:{free_port()}/nexus", durable=True)
+async def test_a_server_that_stays_away_is_not_trusted_either() -> None:
+    away = f"postgresql+asyncpg://nobody:x@127.0.0.1:{free_port()}/nexus"
+    with pytest.raises(UnsafeDatabase, match="cannot be reached"):
+        await check_safety(away, durable=True, patience_seconds=0.6)
 
 
 @pytest.mark.parametrize("words", [("-m", "api"), ("worker.py", "--role", "pipeline")])

@@ -134,7 +134,7 @@ def test_rows_whose_chain_was_made_anew_in_another_order_are_named_by_when_they_
 def test_a_row_that_was_put_in_is_named(sizes: list[int], data: st.DataObject) -> None:
     chain = make_chain(sizes)
     at = data.draw(st.sampled_from(places(chain)))
-    fault = first_fault([*chain[: at.batch], replace(chain[at.batch], stranger=999), *chain[at.batch + 1 :]])
+    fault = first_fault([*chain[: at.batch], replace(chain[at.batch], strangers=[999]), *chain[at.batch + 1 :]])
     assert fault is not None
     assert (fault.kind, fault.audit_id) == (FaultKind.ROW_INSERTED, 999)
 

@@ -7,6 +7,7 @@ ALTER TABLE audit_log
     ALTER COLUMN process SET DEFAULT current_setting('application_name'),
     ALTER COLUMN role SET DEFAULT SESSION_USER,
     ALTER COLUMN version SET DEFAULT current_setting('nexus.version', true);
+ALTER TABLE audit_log ADD CONSTRAINT ck_audit_log_xact CHECK (xact > 0);
 CREATE INDEX ix_audit_log_xact ON audit_log (xact, id);
 CREATE INDEX ix_audit_log_request ON audit_log (request_id, id) WHERE request_id IS NOT NULL;
 
@@ -123,7 +124,7 @@ GRANT INSERT (actor, action, subject, detail, address, request_id, trace_id, key
     TO nexus_api, nexus_pipeline, nexus_broker;
 
 GRANT SELECT ON audit_chain, audit_seals, audit_anchors, audit_faults TO nexus_api, nexus_sealer;
-GRANT SELECT ON audit_faults, audit_seals TO nexus_pipeline, nexus_broker;
+GRANT SELECT ON audit_faults, audit_seals, audit_anchors TO nexus_pipeline, nexus_broker;
 GRANT INSERT ON audit_chain, audit_seals, audit_anchors, audit_faults, alerts TO nexus_sealer;
 GRANT SELECT ON alerts TO nexus_sealer;
 GRANT UPDATE (accepted_at, accepted_by, reason) ON audit_faults TO nexus_api;
