@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -27,7 +28,9 @@ _DURABLE = {
     "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),
 }
 
-_PAUSE_SECONDS = 0.5
+# How long a server that starts at the same time is waited for.
+PATIENCE = timedelta(seconds=30)
+_PAUSE = timedelta(milliseconds=500)
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +39,19 @@ class UnsafeDatabase(Exception):
     """The books may not be kept there; the message is one line that says what to change."""
 
 
-async def check_safety(database_url: str, *, durable: bool, patience_seconds: float = 30.0) -> None:
+async def check_safety(database_url: str, *, durable: bool, patience: timedelta = PATIENCE) -> None:
     """Raise UnsafeDatabase where the role may do more than a service, or a `durable` server may lose commits.
 
     A server that starts at the same time is waited for; one that stays away is as little to be trusted.
     """
     engine = make_engine(database_url, application="start", pool_size=1)
-    tries, standing = 1 + int(patience_seconds / _PAUSE_SECONDS), None
+    tries, standing = 1 + patience // _PAUSE, None
     try:
         for left in reversed(range(tries)):
             standing = await _ask(engine, last=left == 0)
             if standing is not None:
                 break
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_PAUSE.total_seconds())
     finally:
         await engine.dispose()
     assert standing is not None, "the last try raises"
