@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio import activity
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -245,7 +245,16 @@ async def _pipeline(
             yield
         finally:
             async for left in client.list_workflows("ExecutionStatus = 'Running'"):
-                await client.get_workflow_handle(left.id).terminate("end of the tests")
+                await _terminate(client, left.id)
+
+
+async def _terminate(client: Client, workflow_id: str) -> None:
+    try:
+        await client.get_workflow_handle(workflow_id).terminate("end of the tests")
+    except RPCError as error:
+        # The list is a moment old: it may have ended by itself since.
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
 
 
 @activity.defn(name="refresh")
