@@ -154,7 +154,7 @@ class CommandActivities:
         )
         trade = await trades.lock(connection, command.trade_id)
         await commands.finish(connection, command, result)
-        detail = {"key": command.key, "outcome": result.outcome, "reason": result.reason, **command.told}
+        detail = {"key": command.key, "outcome": result.outcome, "reason": result.reason}
         levels = {} if changes is None or result.outcome is not CommandEnd.DONE else _levels(changes)
         if levels:
             trade = await trades.note(

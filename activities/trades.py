@@ -113,12 +113,7 @@ class TradeActivities:
                 OrderEvent.PLACED if taken else OrderEvent.REJECTED,
                 actor=f"user:{step.command.requested_by}",
                 changes={**changes, "submitted_at": func.now()} if taken else changes,
-                detail={
-                    "decided": "taken" if taken else "absent",
-                    "reason": step.reason,
-                    **changes,
-                    **step.command.told,
-                },
+                detail={"decided": "taken" if taken else "absent", "reason": step.reason, **changes},
             )
             await commands.finish(
                 connection, step.command, CommandResult(outcome=CommandEnd.DONE, reason=step.reason)

@@ -163,5 +163,4 @@ def close_by_intent(
         submit_by=receipt.received_at + timedelta(milliseconds=body.submit_within_ms),
         position_id=position_id,
         close_by_position_id=body.by_position_id,
-        key_id=receipt.key_id,
     )

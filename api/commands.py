@@ -134,12 +134,7 @@ async def cancel(
     """Cancel what is not filled yet. The same key again gives the same answer."""
     asked = body or CancelBody()
     key = one_key(asked.client_order_id, idempotency_key)
-    message = CancelTrade(
-        key=key,
-        requested_by=caller.id,
-        api_key_id=caller.principal.key_id,
-        body_hash=body_digest({"kind": "cancel"}),
-    )
+    message = CancelTrade(key=key, requested_by=caller.id, body_hash=body_digest({"kind": "cancel"}))
     return await _carry_out(connected, caller, _command("cancel", trade_id, message, wait_ms=asked.wait_ms))
 
 
@@ -155,7 +150,6 @@ async def modify(
     message = ModifyTrade(
         key=one_key(body.client_order_id, idempotency_key),
         requested_by=caller.id,
-        api_key_id=caller.principal.key_id,
         body_hash=body_digest({"kind": "modify", **body.levels()}),
         changes=Changes(
             price=as_price(body.price),
@@ -184,7 +178,6 @@ async def resolve(
     message = ResolveTrade(
         key=one_key(body.client_order_id, idempotency_key),
         requested_by=caller.id,
-        api_key_id=caller.principal.key_id,
         body_hash=body_digest({"kind": "resolve", **said}),
         broker_order_id=body.broker_order_id,
         reason=body.reason,

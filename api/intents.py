@@ -92,7 +92,7 @@ def faults(
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """Who asked, by which API key if by one, on which account, under which id, and when we got it."""
+    """Who asked, on which account, under which id, and when we got it."""
 
     trade_id: UUID
     user_id: UUID
@@ -100,7 +100,6 @@ class Receipt:
     client_order_id: str
     body_hash: str
     received_at: datetime
-    key_id: UUID | None = None
 
 
 def intent_of(body: ExecuteBody, receipt: Receipt) -> OrderIntent:
@@ -125,7 +124,6 @@ def intent_of(body: ExecuteBody, receipt: Receipt) -> OrderIntent:
         max_slippage_points=body.max_slippage_points,
         position_id=body.position_id,
         allow_duplicate=body.allow_duplicate,
-        key_id=receipt.key_id,
     )
 
 

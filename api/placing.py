@@ -58,7 +58,6 @@ async def place(connected: Connections, order: IncomingOrder) -> Response:
         client_order_id=order.key,
         body_hash=order.hash_on(account.slug),
         received_at=order.received_at,
-        key_id=order.who.key_id,
     )
     intent = order.intent_from(intake, receipt)
     trade = TradeInput(intent=intent, account_slug=account.slug)

@@ -71,7 +71,6 @@ class _Asked:
     position_id: int
     received_at: datetime
     wait_until: float
-    key_id: UUID | None
 
     @property
     def opening_key(self) -> str:
@@ -127,7 +126,6 @@ async def reverse_position(
         position_id=position_id,
         received_at=datetime.now(UTC),
         wait_until=asyncio.get_running_loop().time() + body.wait_ms / 1000,
-        key_id=who.key_id,
     )
     intake = await admit(connected, who, asked.question)
     if intake.known is None:
@@ -163,7 +161,6 @@ def _reversal(intake: Intake, asked: _Asked) -> ReversalInput:
         client_order_id=asked.key,
         body_hash=hashes.closing,
         received_at=asked.received_at,
-        key_id=asked.key_id,
     )
     behind = replace(
         receipt, trade_id=asked.trade_ids[1], client_order_id=asked.opening_key, body_hash=hashes.opening

@@ -5,18 +5,16 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from audit.anchors import Anchors
-from db.sealed_rows import LOWEST, read_forged, read_sealed
+from db.sealed_rows import LOWEST, read_oddities, read_sealed
 from domain.audit import Fault, FaultKind
 from domain.audit_check import ChainCheck, SealedBatch
 
 
 async def check_all(batches: AsyncIterable[SealedBatch], check: ChainCheck) -> list[Fault]:
-    """Every fault of the chain: the first of each seal, and what is missing at the end."""
-    found = []
+    """Every fault of the chain, in its order, and what is missing at its end."""
+    found: list[Fault] = []
     async for batch in batches:
-        if (fault := check.check(batch)) is not None:
-            found.append(fault)
-            check.pass_over(batch)
+        found += check.check(batch)
     return [*found, *_as_list(check.end())]
 
 
@@ -41,16 +39,14 @@ class Rounds:
         check, seen = self._check, 0
         async with self._engine.connect() as connection:
             async for batch in read_sealed(connection, after=check.number, since=self._since):
-                if (fault := check.check(batch)) is not None:
-                    found.append(fault)
-                    check.pass_over(batch)
+                found += check.check(batch)
                 self._since = batch.seal.horizon
                 seen += len(batch.rows)
                 if seen >= self._rows:
                     return found
-            forged = await read_forged(connection)
+            odd = await read_oddities(connection)
         self._check = None
-        return [*found, *_as_list(check.end()), *_as_list(forged)]
+        return [*found, *_as_list(check.end()), *odd]
 
     def begin_anew(self) -> None:
         """Let the next step begin a round at the first seal."""

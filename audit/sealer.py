@@ -96,6 +96,8 @@ class Sealer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until told to stop; what was written by then is sealed and anchored before it ends."""
+        # What was written before there was a sealer is in its first anchor.
+        await self._once(self.seal)
         async with asyncio.TaskGroup() as tasks:
             for work, seconds in (
                 (self.seal, self._pace.seal),

@@ -22,8 +22,3 @@ _TAKE = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 async def take(connection: AsyncConnection, queue: Queue, account_id: UUID) -> None:
     """Wait for our turn; held until the transaction ends."""
     await connection.execute(_TAKE, {"name": f"{queue}:{account_id}"})
-
-
-async def take_sealing(connection: AsyncConnection) -> None:
-    """Wait until nobody else seals audit rows; held until the transaction ends."""
-    await connection.execute(_TAKE, {"name": "sealing"})

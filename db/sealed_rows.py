@@ -37,7 +37,14 @@ _TEXTS = text(f"""
 
 _FORGED = text("""
     SELECT id, xact FROM audit_log
-    WHERE xact >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint ORDER BY xact, id LIMIT 1
+    WHERE xact >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint ORDER BY xact, id LIMIT 20
+""")
+
+_REPLACED = text("""
+    SELECT CAST(oid AS bigint) AS oid, relname FROM pg_catalog.pg_class
+    WHERE oid IN ('public.audit_log'::regclass, 'public.audit_chain'::regclass, 'public.audit_seals'::regclass)
+        AND (relkind <> 'r' OR relrowsecurity OR relhasrules)
+    ORDER BY relname
 """)
 
 _STRANGER = text("""
@@ -75,15 +82,28 @@ async def read_sealed(
             after, since = sealed.seal.number, sealed.seal.horizon
 
 
-async def read_forged(connection: AsyncConnection) -> Fault | None:
-    """A row of a transaction that has not begun yet, which no seal would ever reach."""
-    row = (await connection.execute(_FORGED)).one_or_none()
-    if row is None:
-        return None
-    message = (
-        f"the row with id {row.id} says that it was written by transaction {row.xact}, which is still to come"
-    )
-    return Fault(kind=FaultKind.ROW_INSERTED, message=message, seal_number=0, audit_id=row.id)
+async def read_oddities(connection: AsyncConnection) -> list[Fault]:
+    """What no pass over the chain can see: rows that no seal would ever reach, and tables that are none."""
+    forged = [
+        Fault(
+            kind=FaultKind.ROW_INSERTED,
+            message=f"the row with id {row.id} says that it was written by transaction {row.xact}, "
+            "which is still to come",
+            seal_number=0,
+            audit_id=row.id,
+        )
+        for row in await connection.execute(_FORGED)
+    ]
+    replaced = [
+        Fault(
+            kind=FaultKind.TABLE_REPLACED,
+            message=f"{row.relname} is no plain table any more: it may show other rows than it has",
+            seal_number=0,
+            audit_id=row.oid,
+        )
+        for row in await connection.execute(_REPLACED)
+    ]
+    return forged + replaced
 
 
 async def leaves_of(connection: AsyncConnection, seal: Seal) -> list[bytes]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import locks
 from domain.audit import ORIGIN, Seal, leaf, link, merkle_root
 
 # The text that a row is hashed and exported as. A function in the database could be made to lie; this cannot.
@@ -23,6 +22,9 @@ ROW_TEXT = """
         'key_id', a.key_id, 'process', a.process, 'role', a.role, 'version', a.version
     )::text
 """
+
+# Only the sealer's role may lock it, so that nobody else keeps rows unsealed.
+_TURN = text("SELECT FROM audit_sealing FOR UPDATE")
 
 _NEWEST = text("SELECT * FROM audit_seals ORDER BY number DESC LIMIT 1")
 
@@ -71,7 +73,7 @@ async def seal_next(connection: AsyncConnection, *, most: int) -> Sealed | None:
 
     Raises TransactionsWentBack where the server counts its transactions from below what is sealed.
     """
-    await locks.take_sealing(connection)
+    await connection.execute(_TURN)
     newest = await newest_seal(connection)
     since = newest.seal.horizon if newest else 0
     edge = int(await connection.scalar(_EDGE) or 0)

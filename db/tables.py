@@ -889,6 +889,13 @@ audit_chain = Table(
     CheckConstraint("octet_length(hash) = 32", name="hash"),
 )
 
+audit_sealing = Table(
+    "audit_sealing",
+    metadata,
+    Column("id", Boolean, primary_key=True, server_default=text("true")),
+    CheckConstraint("id", name="one"),
+)
+
 audit_seals = Table(
     "audit_seals",
     metadata,

@@ -86,11 +86,10 @@ _OPEN_AT_BROKER = select(trade_ledger).where(
 async def accept(connection: AsyncConnection, intent: OrderIntent, *, workflow_id: str) -> Trade:
     """Store the intent once; a repeat, even with another body, returns the trade that is there."""
     given = {name: getattr(intent, name) for name in _GIVEN if name not in {"id", "magic", "workflow_id"}}
-    key = {} if intent.key_id is None else {"api_key": intent.key_id}
     told = entry(
         "trade.accepted",
         actor=f"user:{intent.user_id}",
-        detail={"state": OrderState.PENDING, "intent": str(intent), **key},
+        detail={"state": OrderState.PENDING, "intent": str(intent)},
         account_id=intent.account_id,
         user_id=intent.user_id,
         trade_id=intent.trade_id,

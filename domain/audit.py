@@ -47,6 +47,7 @@ class FaultKind(StrEnum):
     SEAL_MISSING = "seal_missing"
     TAIL_CUT = "tail_cut"
     ANCHOR_FORGED = "anchor_forged"
+    TABLE_REPLACED = "table_replaced"
     CHECK_FAILED = "check_failed"
 
 

@@ -6,6 +6,9 @@ from datetime import datetime
 
 from domain.audit import ORIGIN, Fault, FaultKind, Seal, leaf, link, merkle_root
 
+# Whoever rewrote all of it is told of so many rows of each seal; more would say no more.
+FAULTS_PER_SEAL = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRow:
@@ -59,20 +62,20 @@ class ChainCheck:
         self._horizon = 0
         self._diverged = False
 
-    def check(self, batch: SealedBatch) -> Fault | None:
-        """Go on with the next seal and its rows; the first fault, if it has one."""
-        seal, rows = batch.seal, batch.rows
-        fault = self._place(seal) or self._rows(seal, rows) or _inserted(batch) or self._seal(batch)
-        if fault is None:
-            self.pass_over(batch)
-        return fault
+    def check(self, batch: SealedBatch) -> list[Fault]:
+        """Go on with the next seal and its rows: its faults, the first bad row first, and at most so many of them.
 
-    def pass_over(self, batch: SealedBatch) -> None:
-        """Go on behind a batch with a fault, taking its seal as it stands, to see what else there is."""
-        seal = batch.seal
+        Behind a fault it goes on from what the seal says, so that one fault hides no other.
+        """
+        seal, rows = batch.seal, batch.rows
+        found = self._place(seal)
+        if not found:
+            found = [*self._rows(seal, rows), *_inserted(batch)]
+            found += self._seal(batch, rows_fit=not found)
         self.number, self.seq, self.head, self.digest = seal.number, seal.last_seq, seal.head, batch.digest
+        self._order = max((row.order for row in rows), default=self._order)
         self._horizon = seal.horizon
-        self._order = max((row.order for row in batch.rows), default=self._order)
+        return found[:FAULTS_PER_SEAL]
 
     def end(self) -> Fault | None:
         """What is missing behind the last seal, by what was anchored elsewhere."""
@@ -88,6 +91,53 @@ class ChainCheck:
             seq=self.seq + 1,
         )
 
+    def _place(self, seal: Seal) -> list[Fault]:
+        follows = seal.number == self.number + 1 and seal.first_seq == self.seq + 1
+        if follows and seal.last_seq >= seal.first_seq and self._horizon < seal.horizon < 2**63:
+            return []
+        message = (
+            f"after seal {self.number}, which ends with row {self.seq}, comes seal {seal.number} "
+            f"of rows {seal.first_seq} to {seal.last_seq}"
+        )
+        kind = FaultKind.SEAL_MISSING
+        return [Fault(kind=kind, message=message, seal_number=self.number + 1, seq=self.seq + 1)]
+
+    def _rows(self, seal: Seal, rows: Sequence[SealedRow]) -> list[Fault]:
+        found = []
+        hash_before, order_before, seq = self.head, self._order, seal.first_seq
+        for row in rows:
+            fault = _out_of_place(seal, seq, row) or _unlike(seal, row, rows, hash_before)
+            if fault is None and row.order <= order_before:
+                fault = _fault(FaultKind.ROW_REORDERED, seal, row, "stands behind one that was written after it")
+            if fault is None:
+                order_before = row.order
+            else:
+                found.append(fault)
+            hash_before, seq = row.hash, max(seq, row.seq + 1)
+        if seq <= seal.last_seq:
+            missing = (
+                f"seal {seal.number} ends with row {seal.last_seq}, and the chain goes as far as row {seq - 1}"
+            )
+            found.append(_missing(seal, seq, missing))
+        return found
+
+    def _seal(self, batch: SealedBatch, *, rows_fit: bool) -> list[Fault]:
+        seal, digest, rows = batch.seal, batch.digest, batch.rows
+        rows_told = f"rows {seal.first_seq} to {seal.last_seq}"
+        leaves = [leaf(row.text) for row in rows if row.text is not None]
+        if rows_fit and (rows[-1].hash != seal.head or merkle_root(leaves) != seal.root):
+            told = f"{rows_told} do not come to what seal {seal.number} says"
+        elif seal.digest(self.digest) != digest:
+            told = f"seal {seal.number} of {rows_told} is not what was sealed"
+        elif self._leaves_anchor(seal, digest):
+            told = (
+                f"seal {seal.number} is not the one that was anchored; between the anchor before it and row "
+                f"{seal.last_seq} the chain was made anew"
+            )
+        else:
+            return []
+        return [Fault(kind=FaultKind.SEAL_ALTERED, message=told, seal_number=seal.number, seq=seal.first_seq)]
+
     def _leaves_anchor(self, seal: Seal, digest: bytes) -> bool:
         """Whether the chain leaves the anchored one here; where it has left it before, that was told."""
         anchor = self._anchors.get(seal.number)
@@ -96,60 +146,12 @@ class ChainCheck:
         left, self._diverged = self._diverged, anchor.digest != digest
         return self._diverged and not left
 
-    def _place(self, seal: Seal) -> Fault | None:
-        follows = seal.number == self.number + 1 and seal.first_seq == self.seq + 1
-        if follows and seal.last_seq >= seal.first_seq and self._horizon < seal.horizon < 2**63:
-            return None
-        return Fault(
-            kind=FaultKind.SEAL_MISSING,
-            message=f"after seal {self.number}, which ends with row {self.seq}, comes seal {seal.number} "
-            f"of rows {seal.first_seq} to {seal.last_seq}",
-            seal_number=self.number + 1,
-            seq=self.seq + 1,
-        )
-
-    def _rows(self, seal: Seal, rows: Sequence[SealedRow]) -> Fault | None:
-        hash_before, order_before = self.head, self._order
-        for seq, row in enumerate(rows, start=seal.first_seq):
-            fault = _out_of_place(seal, seq, row) or _unlike(seal, row, rows, hash_before)
-            if fault is None and row.order <= order_before:
-                fault = _fault(FaultKind.ROW_REORDERED, seal, row, "stands behind one that was written after it")
-            if fault is not None:
-                return fault
-            hash_before, order_before = row.hash, row.order
-        if len(rows) != seal.last_seq - seal.first_seq + 1:
-            return Fault(
-                kind=FaultKind.LINK_MISSING,
-                message=f"seal {seal.number} ends with row {seal.last_seq}, "
-                f"and the chain goes as far as row {seal.first_seq + len(rows) - 1}",
-                seal_number=seal.number,
-                seq=seal.first_seq + len(rows),
-            )
-        return None
-
-    def _seal(self, batch: SealedBatch) -> Fault | None:
-        seal, digest, rows = batch.seal, batch.digest, batch.rows
-        leaves = [leaf(row.text) for row in rows if row.text is not None]
-        if rows[-1].hash != seal.head or merkle_root(leaves) != seal.root:
-            told = f"rows {seal.first_seq} to {seal.last_seq} do not come to what seal {seal.number} says"
-        elif seal.digest(self.digest) != digest:
-            told = f"seal {seal.number} of rows {seal.first_seq} to {seal.last_seq} is not what was sealed"
-        elif self._leaves_anchor(seal, digest):
-            told = (
-                f"seal {seal.number} is not the one that was anchored; between the anchor before it and row "
-                f"{seal.last_seq} the chain was made anew"
-            )
-        else:
-            return None
-        return Fault(kind=FaultKind.SEAL_ALTERED, message=told, seal_number=seal.number, seq=seal.first_seq)
-
 
 def _out_of_place(seal: Seal, seq: int, row: SealedRow) -> Fault | None:
     if row.seq < seq:
         return _fault(FaultKind.ROW_INSERTED, seal, row, "has a place that is taken")
     if row.seq > seq:
-        missing = f"the chain has no row {seq}; the next one is row {row.seq}"
-        return Fault(kind=FaultKind.LINK_MISSING, message=missing, seal_number=seal.number, seq=seq)
+        return _missing(seal, seq, f"the chain has no row {seq}; the next one is row {row.seq}")
     if row.text is None:
         return _fault(FaultKind.ROW_DELETED, seal, row, "was deleted")
     return None
@@ -171,18 +173,22 @@ def _unlike(seal: Seal, row: SealedRow, rows: Sequence[SealedRow], hash_before: 
     return _fault(FaultKind.ROW_ALTERED, seal, row, "is not what was sealed")
 
 
-def _inserted(batch: SealedBatch) -> Fault | None:
-    if not batch.strangers:
-        return None
-    first, others = batch.strangers[0], len(batch.strangers) - 1
-    more = f" (and {others} more)" if others else ""
-    return Fault(
-        kind=FaultKind.ROW_INSERTED,
-        message=f"the row with id {first}{more} was put in after seal {batch.seal.number} was made, among the "
-        f"rows {batch.seal.first_seq} to {batch.seal.last_seq}",
-        seal_number=batch.seal.number,
-        audit_id=first,
-    )
+def _inserted(batch: SealedBatch) -> list[Fault]:
+    seal = batch.seal
+    return [
+        Fault(
+            kind=FaultKind.ROW_INSERTED,
+            message=f"the row with id {each} was put in after seal {seal.number} was made, among the rows "
+            f"{seal.first_seq} to {seal.last_seq}",
+            seal_number=seal.number,
+            audit_id=each,
+        )
+        for each in batch.strangers
+    ]
+
+
+def _missing(seal: Seal, seq: int, message: str) -> Fault:
+    return Fault(kind=FaultKind.LINK_MISSING, message=message, seal_number=seal.number, seq=seq)
 
 
 def _fault(kind: FaultKind, seal: Seal, row: SealedRow, what: str) -> Fault:

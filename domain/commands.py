@@ -22,12 +22,6 @@ class Command:
     kind: str
     body_hash: str
     requested_by: UUID
-    api_key_id: UUID | None = None
-
-    @property
-    def told(self) -> dict[str, UUID]:
-        """What the audit record says of the program that asked, if it was one."""
-        return {} if self.api_key_id is None else {"api_key": self.api_key_id}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,12 +175,13 @@ class OrderIntent:
     allow_duplicate: bool = False
     # The stop on whose behalf a position is closed; such closes, and they alone, pass every stop.
     stop_id: UUID | None = None
-    # The API key of the program that asked, if it was one.
-    key_id: UUID | None = None
 
     @property
     def reducing(self) -> bool:
-        """Market orders alone: brokers ignore a resting one's position. That it fits is checked under the lock."""
+        """Only a market order that names its position reduces it: brokers ignore the position of a resting one.
+
+        Whether it fits the position is checked under the lock.
+        """
         return self.position_id is not None and self.order_type is OrderType.MARKET
 
     @property

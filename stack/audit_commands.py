@@ -17,7 +17,7 @@ from audit.checks import check_all, faults_of
 from audit.export import Export, ExportBroken, write_export
 from db import audit_faults
 from db.audit_standing import AuditStanding, read_audit_standing
-from db.sealed_rows import read_forged, read_sealed
+from db.sealed_rows import read_oddities, read_sealed
 from domain.audit import Fault
 from domain.audit_check import Anchor, ChainCheck
 from settings import Environment
@@ -169,9 +169,7 @@ async def _check_books(state: StateFolder, anchors: Anchors) -> _Checked:
         standing = await read_audit_standing(connection)
         check = ChainCheck(anchors=anchors.good)
         faults = [*await check_all(read_sealed(connection), check), *faults_of(anchors)]
-        forged = await read_forged(connection)
-        if forged is not None:
-            faults.append(forged)
+        faults += await read_oddities(connection)
     waiting = standing.unsealed_for
     told = "every row is sealed" if waiting is None else f"the newest rows wait {waiting.total_seconds():.1f} s"
     return _Checked(faults=faults, last_seq=check.seq, anchor=_newest(anchors.good), told=told, late=standing.late)

@@ -312,7 +312,6 @@ class TradeWorkflow:
             kind=kind,
             body_hash=asked.body_hash,
             requested_by=asked.requested_by,
-            api_key_id=asked.api_key_id,
         )
 
     def _check_commandable(self) -> None:

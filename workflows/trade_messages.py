@@ -41,12 +41,9 @@ class TradeAck:
 
 @dataclass(frozen=True, kw_only=True)
 class CancelTrade:
-    """`api_key_id` is that of the program that asked, here and in the others, if it was one."""
-
     key: str
     requested_by: UUID
     body_hash: str
-    api_key_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,6 @@ class ModifyTrade:
     requested_by: UUID
     body_hash: str
     changes: Changes
-    api_key_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +63,6 @@ class ResolveTrade:
     body_hash: str
     broker_order_id: int | None
     reason: str
-    api_key_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

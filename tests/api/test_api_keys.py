@@ -43,11 +43,11 @@ async def test_trade_of_a_key_names_it_in_the_audit(api: Api, trader: NewUser, b
         path = f"/api/trading/trades/{trade}/{command}"
         answer = await bot.call(api.http, "POST", path, {"client_order_id": command, **changes})
         assert answer.json()["command"]["outcome"] == "done", answer.json()
-    query = "SELECT action, detail FROM audit_log WHERE subject = :subject AND actor = :actor"
+    query = "SELECT action, key_id FROM audit_log WHERE subject = :subject AND actor = :actor"
     who = {"subject": f"trade:{trade}", "actor": f"user:{trader.id}"}
-    said = {each["action"]: each["detail"] for each in await rows(api.database.engine("owner"), query, **who)}
+    said = {each["action"]: each["key_id"] for each in await rows(api.database.engine("owner"), query, **who)}
     for action in ("trade.accepted", "trade.modified", "trade.cancel_done"):
-        assert said[action]["api_key"] == str(bot.key_id), action
+        assert said[action] == str(bot.key_id), action
 
 
 async def test_stop_by_a_key_names_it_in_each_row_that_it_led_to(api: Api, trader: NewUser, bot: Program) -> None:

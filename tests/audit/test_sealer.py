@@ -14,6 +14,7 @@ from sqlalchemy import text
 from audit.anchors import Anchors, FilePlace, anchors_of
 from audit.sealer import Sealer, SealerPace
 from audit.signing import Signer
+from db import audit_faults
 from stack.scratch import Database
 from stack.state import CHECKOUT
 from tests.db.auditing import check, sealed_subjects, tamper, write
@@ -146,6 +147,31 @@ async def test_rows_that_no_seal_would_reach_are_found_at_both_ends(database: Da
     await tamper(database, dropped, forged.format(-5), forged.format(4_000_000_000_000))
     await sealer.check()
     assert await faults(database) == ["row_inserted", "row_inserted"]
+
+
+async def test_a_table_that_was_given_rules_of_who_sees_which_row_is_found(
+    database: Database, tmp_path: Path
+) -> None:
+    await tamper(database, "ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY")
+    await make_sealer(database, tmp_path / "anchors").check()
+    assert await faults(database) == ["table_replaced"]
+
+
+async def test_a_second_row_of_a_seal_is_told_after_the_first_was_accepted(
+    database: Database, tmp_path: Path
+) -> None:
+    sealer = make_sealer(database, tmp_path / "anchors")
+    await write(database, "a", "b")
+    await sealer.seal()
+    await tamper(database, "UPDATE audit_log SET actor = 'x' WHERE subject = 'thing:a'")
+    await sealer.check()
+    async with database.engine("owner").begin() as connection:
+        (fault,) = await audit_faults.list_standing(connection)
+        await audit_faults.accept(connection, fault.id, actor="user:risk", reason="looked into")
+    await tamper_again(database)
+    await sealer.check()
+    async with database.engine("owner").connect() as connection:
+        assert [each.kind for each in await audit_faults.list_standing(connection)] == ["row_altered"]
 
 
 async def test_a_seal_that_cannot_even_be_computed_is_a_fault_and_the_sealer_goes_on(

@@ -40,8 +40,8 @@ async def check(database: Database, *, anchors: Mapping[int, Anchor] | None = No
     async with database.engine("sealer").connect() as connection:
         passing = ChainCheck(anchors=anchors)
         async for batch in read_sealed(connection):
-            if (fault := passing.check(batch)) is not None:
-                return fault
+            if found := passing.check(batch):
+                return found[0]
         return passing.end()
 
 

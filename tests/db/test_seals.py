@@ -98,6 +98,17 @@ async def test_several_sealers_beside_writers_make_one_chain(database: Database,
     assert await check(database) is None
 
 
+@pytest.mark.parametrize("role", ["api", "pipeline", "broker"])
+async def test_no_other_role_can_keep_rows_from_being_sealed(database: Database, role: str) -> None:
+    await write(database, "one")
+    async with database.engine(role).connect() as holding:
+        with pytest.raises(DBAPIError, match="permission denied"):
+            await holding.execute(text("SELECT FROM audit_sealing FOR UPDATE"))
+        await holding.rollback()
+        await holding.execute(text("SELECT pg_advisory_lock(hashtextextended('sealing', 0))"))
+        assert await seal(database) > 0
+
+
 async def test_a_sealer_that_dies_between_its_links_and_its_seal_leaves_neither(database: Database) -> None:
     """Line P4: they are one transaction, so the next one begins where the last whole seal ended."""
     await write(database, "one", "two")

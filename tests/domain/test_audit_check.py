@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.audit import ORIGIN, Fault, FaultKind, Seal, leaf, link, merkle_root
-from domain.audit_check import Anchor, ChainCheck, SealedBatch, SealedRow
+from domain.audit_check import FAULTS_PER_SEAL, Anchor, ChainCheck, SealedBatch, SealedRow
 
 ANCHORED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -48,8 +47,8 @@ def anchors_of(chain: Sequence[SealedBatch]) -> dict[int, Anchor]:
 def first_fault(chain: Sequence[SealedBatch], anchored: Sequence[SealedBatch] = ()) -> Fault | None:
     check = ChainCheck(anchors=anchors_of(anchored))
     for batch in chain:
-        if (fault := check.check(batch)) is not None:
-            return fault
+        if found := check.check(batch):
+            return found[0]
     return check.end()
 
 
@@ -191,15 +190,29 @@ def test_a_chain_that_was_made_anew_is_not_the_one_that_was_anchored() -> None:
     assert (fault.kind, fault.seal_number) == (FaultKind.SEAL_ALTERED, 2)
 
 
-@pytest.mark.parametrize("bad", [0, 1])
-def test_a_pass_goes_on_behind_a_fault_and_finds_the_next(bad: int) -> None:
-    chain = make_chain([2, 2, 2])
-    for batch in (bad, bad + 1):
-        rows = [replace(row, text=b"altered") for row in chain[batch].rows]
-        chain = with_rows(chain, batch, rows)
-    check, found = ChainCheck(), []
-    for each in chain:
-        if (fault := check.check(each)) is not None:
-            found.append(fault.seq)
-            check.pass_over(each)
-    assert found == [chain[bad].seal.first_seq, chain[bad + 1].seal.first_seq]
+@given(chains, st.data())
+def test_no_fault_hides_another_one_in_its_seal_or_behind_it(sizes: list[int], data: st.DataObject) -> None:
+    chain = make_chain(sizes)
+    bad = data.draw(st.sets(st.sampled_from(places(chain)), min_size=1, max_size=FAULTS_PER_SEAL))
+    for at in bad:
+        rows = list(chain[at.batch].rows)
+        rows[at.row] = replace(rows[at.row], text=b"another story")
+        chain = with_rows(chain, at.batch, rows)
+    check = ChainCheck()
+    found = [fault.seq for batch in chain for fault in check.check(batch)]
+    assert found == sorted(chain[at.batch].rows[at.row].seq for at in bad)
+
+
+def test_of_a_seal_that_was_rewritten_as_a_whole_so_many_rows_are_told() -> None:
+    (batch,) = make_chain([FAULTS_PER_SEAL * 2])
+    found = ChainCheck().check(replace(batch, rows=[replace(row, text=b"x") for row in batch.rows]))
+    assert [fault.seq for fault in found] == list(range(1, FAULTS_PER_SEAL + 1))
+
+
+def test_a_chain_that_left_the_anchored_one_is_told_where_it_left_it_and_by_its_end() -> None:
+    chain, forged = make_chain([3, 3, 3, 3]), make_chain([3, 2, 1, 3])
+    check = ChainCheck(anchors=anchors_of(chain))
+    assert [fault.seal_number for batch in forged[:3] for fault in check.check(batch)] == [2]
+    end = check.end()
+    assert end is not None
+    assert end.kind is FaultKind.TAIL_CUT

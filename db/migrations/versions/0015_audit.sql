@@ -26,6 +26,14 @@ CREATE TABLE audit_chain (
     CONSTRAINT uq_audit_chain_audit_id UNIQUE (audit_id)
 );
 
+-- Whose turn it is to seal: whoever holds its one row.
+CREATE TABLE audit_sealing (
+    id BOOLEAN DEFAULT true NOT NULL,
+    CONSTRAINT pk_audit_sealing PRIMARY KEY (id),
+    CONSTRAINT ck_audit_sealing_one CHECK (id)
+);
+INSERT INTO audit_sealing DEFAULT VALUES;
+
 -- All rows of the transactions before `horizon` that no seal before has.
 CREATE TABLE audit_seals (
     number BIGINT NOT NULL,
@@ -127,4 +135,5 @@ GRANT SELECT ON audit_chain, audit_seals, audit_anchors, audit_faults TO nexus_a
 GRANT SELECT ON audit_faults, audit_seals, audit_anchors TO nexus_pipeline, nexus_broker;
 GRANT INSERT ON audit_chain, audit_seals, audit_anchors, audit_faults, alerts TO nexus_sealer;
 GRANT SELECT ON alerts TO nexus_sealer;
+GRANT SELECT, UPDATE ON audit_sealing TO nexus_sealer;
 GRANT UPDATE (accepted_at, accepted_by, reason) ON audit_faults TO nexus_api;
