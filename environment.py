@@ -69,8 +69,8 @@ class Environment:
         """What is given as a file is a secret; on the machine of a developer others may read along."""
         if os.name != "posix" or self._environ.get("NEXUS_PROFILE") == Profile.EMBEDDED or not file.is_file():
             return
-        if file.stat().st_mode & stat.S_IROTH:
-            raise SettingsError(f"{name}_FILE names {file}, which everybody may read; `chmod o-r` it")
+        if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise SettingsError(f"{name}_FILE names {file}, which everybody may read or change; `chmod o-rw` it")
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self.optional(name) or default
@@ -85,6 +85,13 @@ class Environment:
         if not Path(value).is_file():
             raise SettingsError(f"{name}_FILE names {value}, which is no file")
         return Path(value)
+
+    def secret_path(self, name: str) -> Path | None:
+        """The path of a file that is read later, and that is a secret."""
+        found = self.path(name)
+        if found is not None:
+            self._check_mode(name, found)
+        return found
 
     def integer(self, name: str, default: int | None, *, least: int, most: int | None = None) -> int:
         value = self.optional(name)
@@ -166,6 +173,9 @@ class Environment:
         if not separator or scheme not in {"postgresql", "postgresql+asyncpg", "postgres"}:
             raise SettingsError("DATABASE_URL must begin with postgresql://")
         address, mark, options = rest.partition("?")
+        for file in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+            if f"{file}=" in options:
+                raise SettingsError(f"DATABASE_URL has {file}, which the driver takes as PG{file.upper()} alone")
         # What libpq calls sslmode, the driver calls ssl; left as it is, it would be an unknown option.
         named = [re.sub("^sslmode=", "ssl=", option) for option in options.split("&")]
         return f"postgresql+asyncpg://{address}{mark}{'&'.join(named)}"
@@ -208,15 +218,19 @@ class Environment:
             raise SettingsError(f"{name} is {of} itself; give the key before it, or leave it out")
         return previous
 
+    def secret_keys(self, name: str) -> tuple[bytes, ...]:
+        """The key and, where there is one, the one before it, the newest first."""
+        newest = self.secret_key(name)
+        previous = self.previous_secret_key(newest, of=name)
+        return (newest,) if previous is None else (newest, previous)
+
     def optional_secret_keys(self, name: str) -> tuple[bytes, ...]:
-        """The key and the one before it, the newest first; none where none is set."""
+        """The same; none where none is set."""
         if self.optional(name) is None:
             if self.optional(f"{name}_PREVIOUS") is not None:
                 raise SettingsError(f"{name}_PREVIOUS is set without {name}; a key is replaced by another one")
             return ()
-        newest = self.secret_key(name)
-        previous = self.previous_secret_key(newest, of=name)
-        return (newest,) if previous is None else (newest, previous)
+        return self.secret_keys(name)
 
     def web_address(self, name: str) -> str | None:
         value = self.optional(name)
@@ -237,13 +251,12 @@ class Environment:
 
     def tls_files(self, name: str) -> tuple[Path, Path] | None:
         """The files of a certificate with its chain and of its key, both or neither."""
-        certificate, key = self.path(f"{name}_CERT"), self.path(f"{name}_KEY")
+        certificate, key = self.path(f"{name}_CERT"), self.secret_path(f"{name}_KEY")
         if certificate is None and key is None:
             return None
         if certificate is None or key is None:
             missing = "CERT" if certificate is None else "KEY"
             raise SettingsError(f"{name}_{missing}_FILE is not set; a certificate and its key go together")
-        self._check_mode(f"{name}_KEY", key)
         return certificate, key
 
     @staticmethod

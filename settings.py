@@ -95,7 +95,7 @@ class TemporalSettings:
             api_key=read.optional("TEMPORAL_API_KEY"),
             tls_ca_file=read.path("TEMPORAL_TLS_CA"),
             tls_cert_file=read.path("TEMPORAL_TLS_CERT"),
-            tls_key_file=read.path("TEMPORAL_TLS_KEY"),
+            tls_key_file=read.secret_path("TEMPORAL_TLS_KEY"),
             codec_keys=read.optional_secret_keys("TEMPORAL_CODEC_KEY"),
         )
 
@@ -213,7 +213,7 @@ class SealerSettings:
 
     profile: Profile
     database_url: str
-    signing_key: bytes
+    signing_keys: tuple[bytes, ...]
     anchor_path: Path | None
     anchor_url: str | None
     anchor_interval: timedelta
@@ -231,7 +231,7 @@ class SealerSettings:
         return cls(
             profile=read.profile(),
             database_url=read.database_url(),
-            signing_key=read.secret_key("AUDIT_SIGNING_KEY"),
+            signing_keys=read.secret_keys("AUDIT_SIGNING_KEY"),
             anchor_path=None if path is None else Path(path),
             anchor_url=url,
             anchor_interval=timedelta(seconds=read.integer("AUDIT_ANCHOR_SECONDS", 60, least=1, most=3_600)),

@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -108,7 +108,7 @@ class Anchors:
     bad: list[AnchorForged]
 
 
-def read_anchors(lines: Iterable[str], *, trusted: str | None) -> Anchors:
+def read_anchors(lines: Iterable[str], *, trusted: Collection[str] | None) -> Anchors:
     """What the lines say. A line that was cut off while it was written is no JSON, and says nothing."""
     found = Anchors({}, [])
     for line in lines:
@@ -127,7 +127,7 @@ def read_anchors(lines: Iterable[str], *, trusted: str | None) -> Anchors:
     return found
 
 
-def _anchor(document: Any, *, trusted: str | None) -> Anchor:
+def _anchor(document: Any, *, trusted: Collection[str] | None) -> Anchor:
     try:
         check_signature(document, trusted=trusted)
         return Anchor(
@@ -140,7 +140,7 @@ def _anchor(document: Any, *, trusted: str | None) -> Anchor:
         raise SignatureWrong("it has not the form of one") from error
 
 
-def anchors_of(path: Path, *, trusted: str | None, newest: int | None = None) -> Anchors:
+def anchors_of(path: Path, *, trusted: Collection[str] | None, newest: int | None = None) -> Anchors:
     """The anchors of a file, or its `newest` ones; none while it does not exist. Raises OSError."""
     try:
         with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:

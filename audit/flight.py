@@ -4,7 +4,7 @@ Each audit row comes with its path to the root of its seal, and the seals from t
 so no row of the record is another than the one that was sealed, and no seal was made later than its anchor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -146,7 +146,7 @@ class Proven:
     anchored_at: datetime | None
 
 
-def check_flight(record: Mapping[str, Any], *, trusted: str | None) -> Proven:
+def check_flight(record: Mapping[str, Any], *, trusted: Collection[str] | None) -> Proven:
     """Prove a record by itself and the public key. Raises FlightBroken."""
     try:
         check_signature(record, trusted=trusted)

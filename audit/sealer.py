@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 async def run_sealer(settings: SealerSettings, stopping: asyncio.Event, *, now: Callable[[], datetime]) -> None:
-    signer = Signer(settings.signing_key)
+    signers = [Signer(key) for key in settings.signing_keys]
     path = settings.anchor_path
     places: list[Place] = [] if path is None else [FilePlace(path)]
     if settings.anchor_url is not None:
@@ -46,12 +46,12 @@ async def run_sealer(settings: SealerSettings, stopping: asyncio.Event, *, now: 
     engine = make_engine(settings.database_url, application="sealer", pool_size=4)
     sealer = Sealer(
         engine,
-        signer=signer,
+        signer=signers[0],
         places=places,
         read_anchors=lambda: (
             Anchors({}, [])
             if path is None
-            else anchors_of(path, trusted=signer.public_key, newest=ANCHORS_PER_ROUND)
+            else anchors_of(path, trusted=[each.public_key for each in signers], newest=ANCHORS_PER_ROUND)
         ),
         pace=SealerPace(
             anchor=settings.anchor_interval.total_seconds(), check=settings.check_interval.total_seconds()

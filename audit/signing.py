@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -33,11 +33,11 @@ class Signer:
         return {**signed, "signature": b64encode(self._key.sign(canonical(signed))).decode()}
 
 
-def check_signature(document: Mapping[str, Any], *, trusted: str | None) -> None:
-    """Raise SignatureWrong unless the document was signed by the key that it names, and that is `trusted`."""
+def check_signature(document: Mapping[str, Any], *, trusted: Collection[str] | None) -> None:
+    """Raise SignatureWrong unless the document was signed by the key that it names, one of `trusted`."""
     named = document.get("key")
-    if trusted is not None and named != trusted:
-        raise SignatureWrong(f"it is signed by the key {named}, and not by {trusted}")
+    if trusted is not None and named not in trusted:
+        raise SignatureWrong(f"it is signed by the key {named}, and not by {' or '.join(trusted)}")
     signed = {name: value for name, value in document.items() if name != "signature"}
     try:
         key = Ed25519PublicKey.from_public_bytes(b64decode(str(named), validate=True))

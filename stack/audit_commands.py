@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from db.sealed_rows import read_oddities, read_sealed
 from domain.audit import Fault
 from domain.audit_check import Anchor, ChainCheck
 from settings import Environment
-from stack.audit_keys import KeyOption, public_key_of
+from stack.audit_keys import KeyOption, public_keys_of, signer_of
 from stack.books import actor, books
 from stack.errors import StackError
 from stack.options import StateDirOption, reason_of, state_folder
@@ -57,7 +57,7 @@ def verify(
 ) -> None:
     """Check each row against its seal and each seal against the anchors; exits with 1 when anything is off."""
     state = state_folder(state_dir)
-    trusted = public_key or public_key_of(state)
+    trusted = public_key or public_keys_of(state)
     path = anchors or _anchor_path(state)
     if anchors is not None and not anchors.exists():
         raise StackError(f"there is no {anchors}")
@@ -104,10 +104,10 @@ def export(
 @app.command("public-key")
 def public_key(state_dir: StateDirOption = None) -> None:
     """Print what checks the signatures; keep it where the keepers of the database cannot change it."""
-    key = public_key_of(state_folder(state_dir))
-    if key is None:
+    signer = signer_of(state_folder(state_dir))
+    if signer is None:
         raise StackError("AUDIT_SIGNING_KEY is not set, and no embedded stack has made one")
-    typer.echo(key)
+    typer.echo(signer.public_key)
 
 
 @app.command()
@@ -175,7 +175,7 @@ async def _check_books(state: StateFolder, anchors: Anchors) -> _Checked:
     return _Checked(faults=faults, last_seq=check.seq, anchor=_newest(anchors.good), told=told, late=standing.late)
 
 
-async def _check_file(file: Path, anchors: Anchors, trusted: str | None) -> _Checked:
+async def _check_file(file: Path, anchors: Anchors, trusted: Collection[str] | None) -> _Checked:
     try:
         lines = file.open(encoding="utf-8", newline="\n")
     except OSError as error:

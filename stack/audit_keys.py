@@ -11,9 +11,9 @@ from stack.secret_files import SecretFiles
 from stack.state import StateFolder
 
 KeyOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        help="What `nexus audit public-key` printed when the anchors were begun.",
+        help="What `nexus audit public-key` printed while it signed; of several keys, each.",
         show_default="that of AUDIT_SIGNING_KEY, or of the embedded stack",
     ),
 ]
@@ -21,13 +21,16 @@ KeyOption = Annotated[
 
 def signer_of(state: StateFolder) -> Signer | None:
     """None where neither has one."""
-    read = Environment(os.environ)
-    if read.optional("AUDIT_SIGNING_KEY") is not None:
-        return Signer(read.secret_key("AUDIT_SIGNING_KEY"))
+    signers = _signers(state)
+    return signers[0] if signers else None
+
+
+def public_keys_of(state: StateFolder) -> list[str] | None:
+    """Those that are trusted: of the key, and of the one before it where it is given."""
+    return [signer.public_key for signer in _signers(state)] or None
+
+
+def _signers(state: StateFolder) -> list[Signer]:
+    keys = Environment(os.environ).optional_secret_keys("AUDIT_SIGNING_KEY")
     made = SecretFiles(state.secrets).read("audit_signing_key")
-    return None if made is None else Signer(made.encode())
-
-
-def public_key_of(state: StateFolder) -> str | None:
-    signer = signer_of(state)
-    return None if signer is None else signer.public_key
+    return [Signer(key) for key in keys or ([] if made is None else [made.encode()])]

@@ -1,7 +1,7 @@
 """`python -m stack.codec_server --origin http://127.0.0.1:8233`: decrypts what the Temporal Web UI shows.
 
-It decrypts for whoever reaches it, so it listens on this machine alone, or behind the proxy that logs people in to
-the Web UI. Another page in the same browser gets no answer from it: it answers the UI's origin alone.
+It decrypts for whoever reaches it, so it listens on this machine alone; the proxy that logs people in to the Web
+UI may hand on to it. Another page in the same browser gets no answer from it: it answers the UI's origin alone.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def codec_app(codec: EncryptedPayloads, *, origin: str) -> Starlette:
         try:
             asked = ParseDict(json.loads(await _body(request)), Payloads())
             payloads = await codec.decode(list(asked.payloads))
-        except (ValueError, ParseError) as error:
+        except (ValueError, RecursionError, ParseError) as error:
             return _refusal(400, f"the body is no list of payloads: {error}")
         except PayloadUnreadable as error:
             return _refusal(422, str(error))
@@ -74,7 +74,6 @@ def _refusal(status: int, message: str) -> JSONResponse:
 def main() -> int:
     """Serve with the keys of the environment."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("--origin", required=True)
     words = parser.parse_args()
@@ -87,7 +86,7 @@ def main() -> int:
         print("codec server: TEMPORAL_CODEC_KEY is not set (or give TEMPORAL_CODEC_KEY_FILE)", file=sys.stderr)
         return 2
     app = codec_app(EncryptedPayloads(keys), origin=words.origin)
-    uvicorn.run(app, host=words.host, port=words.port, log_level="warning")
+    uvicorn.run(app, host="127.0.0.1", port=words.port, log_level="warning")
     return 0
 
 

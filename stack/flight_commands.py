@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from audit.flight import FlightBroken, TradeUnknown, check_flight, make_flight
 from audit.signing import Signer
-from stack.audit_keys import KeyOption, public_key_of, signer_of
+from stack.audit_keys import KeyOption, public_keys_of, signer_of
 from stack.books import books
 from stack.errors import StackError
 from stack.options import StateDirOption, state_folder
@@ -49,7 +49,7 @@ def flight(
     if signer is None:
         raise StackError("nothing signs the record: set AUDIT_SIGNING_KEY (or AUDIT_SIGNING_KEY_FILE)")
     record = asyncio.run(_record(state, trade_id, signer))
-    proven = check_flight(record, trusted=signer.public_key)
+    proven = check_flight(record, trusted=[signer.public_key])
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     waiting = proven.rows - proven.sealed
     console = screen()
@@ -71,7 +71,7 @@ def check(
     state_dir: StateDirOption = None,
 ) -> None:
     """Prove a flight record by itself and the public key; exits with 1 when it is not what it was."""
-    trusted = public_key or public_key_of(state_folder(state_dir))
+    trusted = public_key or public_keys_of(state_folder(state_dir))
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         proven = check_flight(record, trusted=trusted)

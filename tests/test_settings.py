@@ -193,6 +193,7 @@ def test_temporal_is_reached_by_key_or_by_certificates_as_the_environment_says(t
     files = {}
     for name in ("TEMPORAL_TLS_CA", "TEMPORAL_TLS_CERT", "TEMPORAL_TLS_KEY"):
         (tmp_path / name).write_bytes(name.encode())
+        (tmp_path / name).chmod(0o600)
         files[f"{name}_FILE"] = str(tmp_path / name)
     assert options(**files) == (
         None,
@@ -216,8 +217,19 @@ def test_s1_secret_in_a_file_that_everybody_may_read_is_refused_but_on_a_develop
     environ = {**COMMON, "SECRET_KEY_FILE": str(file)}
     file.chmod(0o644)
     assert complaint(ApiSettings.from_environ, environ) == (
-        f"SECRET_KEY_FILE names {file}, which everybody may read; `chmod o-r` it"
+        f"SECRET_KEY_FILE names {file}, which everybody may read or change; `chmod o-rw` it"
     )
+    key = {**COMMON, "TEMPORAL_TLS_KEY_FILE": str(file)}
+    assert complaint(PipelineSettings.from_environ, key).startswith("TEMPORAL_TLS_KEY_FILE names")
+    file.chmod(0o602)
+    assert complaint(ApiSettings.from_environ, environ).startswith("SECRET_KEY_FILE names")
     assert ApiSettings.from_environ({**environ, "NEXUS_PROFILE": "embedded"}).secret_key == SECRET.encode()
     file.chmod(0o640)
     assert ApiSettings.from_environ(environ).secret_key == SECRET.encode()
+
+
+@pytest.mark.parametrize("option", ["sslrootcert", "sslcert", "sslkey", "sslcrl"])
+def test_an_option_of_the_database_that_the_driver_has_by_another_way_is_told_so(option: str) -> None:
+    url = f"postgresql://u:p@db/nexus?sslmode=verify-full&{option}=/etc/ssl/x.pem"
+    told = complaint(PipelineSettings.from_environ, {"DATABASE_URL": url})
+    assert told == f"DATABASE_URL has {option}, which the driver takes as PG{option.upper()} alone"

@@ -38,12 +38,12 @@ async def test_a_file_keeps_each_line_and_reads_them_back(tmp_path: Path) -> Non
     path = tmp_path / "another volume" / "anchors.jsonl"
     for number in (1, 2):
         await FilePlace(path).put(line(number))
-    found = anchors_of(path, trusted=SIGNER.public_key)
+    found = anchors_of(path, trusted=[SIGNER.public_key])
     assert {number: anchor.digest for number, anchor in found.good.items()} == {
         1: sealed(1).digest,
         2: sealed(2).digest,
     }
-    assert list(anchors_of(path, trusted=SIGNER.public_key, newest=1).good) == [2]
+    assert list(anchors_of(path, trusted=[SIGNER.public_key], newest=1).good) == [2]
 
 
 async def test_a_line_that_was_cut_off_by_a_kill_says_nothing_and_spoils_no_other(tmp_path: Path) -> None:
@@ -51,15 +51,15 @@ async def test_a_line_that_was_cut_off_by_a_kill_says_nothing_and_spoils_no_othe
     await FilePlace(path).put(line(1))
     with path.open("a") as file:
         file.write(line(2)[:40])
-    assert list(anchors_of(path, trusted=SIGNER.public_key).good) == [1]
+    assert list(anchors_of(path, trusted=[SIGNER.public_key]).good) == [1]
     await FilePlace(path).put(line(3))
-    assert list(anchors_of(path, trusted=SIGNER.public_key).good) == [1, 3]
+    assert list(anchors_of(path, trusted=[SIGNER.public_key]).good) == [1, 3]
 
 
 def test_a_line_that_somebody_wrote_who_has_not_the_key_is_told_beside_the_good_ones() -> None:
     altered = json.dumps({**json.loads(line(1)), "last_seq": 7})
     for forged in (altered, line(1, signer=Signer(b"another key that somebody made up alone")), "{}", "[]", "7"):
-        found = read_anchors([forged + "\n", line(2) + "\n"], trusted=SIGNER.public_key)
+        found = read_anchors([forged + "\n", line(2) + "\n"], trusted=[SIGNER.public_key])
         assert list(found.good) == [2]
         (bad,) = found.bad
         assert "none of ours" in str(bad)
@@ -70,12 +70,12 @@ def test_a_line_that_somebody_wrote_who_has_not_the_key_is_told_beside_the_good_
 def test_what_no_parser_takes_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "anchors.jsonl"
     path.write_bytes(b"\xff\xfe\n" + b"[" * 100_000 + b"\n" + line(1).encode() + b"\n")
-    assert list(anchors_of(path, trusted=SIGNER.public_key).good) == [1]
+    assert list(anchors_of(path, trusted=[SIGNER.public_key]).good) == [1]
 
 
 def test_two_anchors_that_say_different_things_of_one_seal_are_told() -> None:
     other = make_anchor(Sealed(seal=sealed(1).seal, digest=bytes(32)), SIGNER, now=NOW)
-    found = read_anchors([line(1), other], trusted=SIGNER.public_key)
+    found = read_anchors([line(1), other], trusted=[SIGNER.public_key])
     assert found.good[1].digest == sealed(1).digest
     assert "says otherwise of seal 1" in str(found.bad[0])
 
@@ -103,7 +103,7 @@ async def answering(status: int) -> AsyncIterator[tuple[str, list[bytes]]]:
 async def test_a_webhook_is_sent_the_line() -> None:
     async with answering(204) as (url, taken):
         await WebhookPlace(url).put(line(1))
-    assert list(read_anchors([taken[0].decode()], trusted=SIGNER.public_key).good) == [1]
+    assert list(read_anchors([taken[0].decode()], trusted=[SIGNER.public_key]).good) == [1]
 
 
 async def test_a_place_that_does_not_take_it_is_named_without_the_secrets_of_its_address(tmp_path: Path) -> None:
@@ -117,3 +117,10 @@ async def test_a_place_that_does_not_take_it_is_named_without_the_secrets_of_its
     (tmp_path / "file").touch()
     with pytest.raises(AnchorRefused, match=r"Not a directory|exists"):
         await FilePlace(tmp_path / "file" / "anchors").put(line(1))
+
+
+def test_what_the_key_before_signed_stays_good_while_it_is_given() -> None:
+    before = Signer(b"the key that signed until yesterday alone")
+    lines = [line(1, signer=before), line(2)]
+    assert list(read_anchors(lines, trusted=[SIGNER.public_key, before.public_key]).good) == [1, 2]
+    assert list(read_anchors(lines, trusted=[SIGNER.public_key]).good) == [2]

@@ -46,7 +46,7 @@ async def fly(desk: Desk, *, anchored: bool = True) -> dict[str, Any]:
 async def test_a_record_holds_every_stage_with_what_went_over_the_wire_and_proves_itself(desk: Desk) -> None:
     record = await fly(desk)
 
-    proven = check_flight(record, trusted=SIGNER.public_key)
+    proven = check_flight(record, trusted=[SIGNER.public_key])
 
     assert proven.sealed == proven.rows > 3
     assert proven.anchored_at is not None
@@ -94,20 +94,20 @@ async def test_what_is_changed_afterwards_is_found_even_by_whoever_can_sign_agai
     forged = copy.deepcopy(record)
     forge(forged)
     with pytest.raises(FlightBroken, match="its signature does not fit"):
-        check_flight(forged, trusted=SIGNER.public_key)
+        check_flight(forged, trusted=[SIGNER.public_key])
 
     unsigned = {name: value for name, value in forged.items() if name not in {"key", "signature"}}
     with pytest.raises(FlightBroken):
-        check_flight(SIGNER.sign(unsigned), trusted=SIGNER.public_key)
+        check_flight(SIGNER.sign(unsigned), trusted=[SIGNER.public_key])
 
 
 async def test_a_record_that_somebody_else_signed_is_refused(desk: Desk) -> None:
     record = await fly(desk, anchored=False)
-    assert check_flight(record, trusted=SIGNER.public_key).anchored_at is None
+    assert check_flight(record, trusted=[SIGNER.public_key]).anchored_at is None
     with pytest.raises(FlightBroken, match="it is signed by the key"):
-        check_flight(record, trusted=Signer(b"another key that nobody ever used at all").public_key)
+        check_flight(record, trusted=[Signer(b"another key that nobody ever used at all").public_key])
     with pytest.raises(FlightBroken, match="no flight record"):
-        check_flight(SIGNER.sign({"flight": 1}), trusted=SIGNER.public_key)
+        check_flight(SIGNER.sign({"flight": 1}), trusted=[SIGNER.public_key])
 
 
 async def test_a_trade_that_is_not_in_the_books_has_no_record(desk: Desk) -> None:

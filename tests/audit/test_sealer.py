@@ -26,7 +26,7 @@ SIGNER = Signer(KEY.encode())
 
 def make_sealer(database: Database, path: Path) -> Sealer:
     def read() -> Anchors:
-        return anchors_of(path, trusted=SIGNER.public_key)
+        return anchors_of(path, trusted=[SIGNER.public_key])
 
     return Sealer(
         database.engine("sealer"),
@@ -57,14 +57,14 @@ async def test_what_is_written_is_sealed_and_anchored_while_it_runs_and_before_i
     await write(database, "one")
 
     async def anchored() -> bool:
-        return bool(anchors_of(path, trusted=SIGNER.public_key).good) and await unsealed(database) == 0
+        return bool(anchors_of(path, trusted=[SIGNER.public_key]).good) and await unsealed(database) == 0
 
     await until(anchored, what="the row to be sealed and anchored")
     await write(database, "two")
     stopping.set()
     await running
     assert await unsealed(database) == 0
-    anchors = anchors_of(path, trusted=SIGNER.public_key).good
+    anchors = anchors_of(path, trusted=[SIGNER.public_key]).good
     assert anchors[max(anchors)].last_seq == len(await sealed_subjects(database))
     assert await check(database, anchors=anchors) is None
 
@@ -201,7 +201,7 @@ async def test_a_place_that_takes_no_anchor_is_alerted_once_a_day_and_tried_agai
         assert await connection.scalar(asked) == 1
     path.rmdir()
     await sealer.anchor()
-    assert len(anchors_of(path, trusted=SIGNER.public_key).good) == 1
+    assert len(anchors_of(path, trusted=[SIGNER.public_key]).good) == 1
 
 
 async def start(database: Database, path: Path) -> Process:
@@ -249,7 +249,7 @@ async def test_p4_sealer_that_is_killed_at_any_moment_leaves_no_gap_and_no_doubl
     assert await unsealed(database) == 0
     subjects = await sealed_subjects(database)
     assert len(subjects) == len(set(subjects))
-    assert await check(database, anchors=anchors_of(path, trusted=SIGNER.public_key).good) is None
+    assert await check(database, anchors=anchors_of(path, trusted=[SIGNER.public_key]).good) is None
 
 
 async def test_a_sealer_with_no_place_outside_of_the_database_does_not_start(database: Database) -> None:

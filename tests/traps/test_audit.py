@@ -29,7 +29,7 @@ async def anchor(database: Database) -> Mapping[int, Anchor]:
         newest = await newest_seal(connection)
     assert newest is not None
     line = make_anchor(newest, SIGNER, now=datetime.now(UTC))
-    return read_anchors([line + "\n"], trusted=SIGNER.public_key).good
+    return read_anchors([line + "\n"], trusted=[SIGNER.public_key]).good
 
 
 async def export(database: Database) -> list[str]:
